@@ -1,0 +1,27 @@
+"""Finds the family that builds a model: one row per Hugging Face ``model_type``, imported when it is asked for."""
+
+from importlib import import_module
+from typing import cast
+
+from convert.errors import UnsupportedModel
+from convert.families.family import Family
+
+# model_type -> module; a new family is one file and one row.
+FAMILIES = {
+    "distilbert": "convert.families.distilbert",
+    "llama": "convert.families.llama",
+}
+
+
+def find_family(model_type: str) -> Family:
+    """Return the family of a ``model_type``.
+
+    Raises:
+        UnsupportedModel: no family has that name.
+    """
+    module = FAMILIES.get(model_type)
+    if module is None:
+        raise UnsupportedModel(
+            f"model_type {model_type!r} in config.json is not supported; supported: {', '.join(sorted(FAMILIES))}"
+        )
+    return cast(Family, import_module(module).FAMILY)

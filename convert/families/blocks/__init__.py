@@ -1,0 +1,1 @@
+"""Holds the small subgraphs that model families are made of."""

@@ -1,0 +1,64 @@
+"""Owns what every block needs while one variant of a model is built: the graph, the checkpoint and the number formats."""
+
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+from onnx import TensorProto
+
+from convert.checkpoint.checkpoint import Checkpoint
+from convert.checkpoint.tensor import LazyTensor
+from convert.dtypes import Dtype
+from convert.errors import BadCheckpoint
+from convert.graph.builder import GraphBuilder
+
+
+@dataclass
+class BuildContext:
+    """State of one build; blocks add to ``graph`` and record which tensors they used."""
+
+    graph: GraphBuilder
+    checkpoint: Checkpoint
+    dtype: Dtype
+    block_size: int
+    used: dict[str, int] = field(default_factory=dict)
+    lossless: list[bool] = field(default_factory=list)
+    block_sums: dict[tuple[str, int], str] = field(default_factory=dict)
+
+    @property
+    def float_type(self) -> int:
+        """ONNX data type of activations and of the KV cache."""
+        return int(TensorProto.FLOAT16 if self.dtype.float16 else TensorProto.FLOAT)
+
+    @property
+    def float_numpy(self) -> type[np.floating]:
+        """The same as a numpy type."""
+        return np.float16 if self.dtype.float16 else np.float32
+
+    def tensor(self, name: str, *shape: int) -> LazyTensor:
+        """Look a tensor up and hold it to its shape.
+
+        Raises:
+            BadCheckpoint: the tensor is missing or has another shape than the config implies.
+        """
+        tensor = self.checkpoint.tensors.get(name)
+        if tensor is None:
+            raise BadCheckpoint(
+                f"tensor {name} is missing from the checkpoint ({len(self.checkpoint.tensors)} tensors); "
+                "download it again or check that config.json belongs to it"
+            )
+        if tensor.shape != shape:
+            raise BadCheckpoint(f"tensor {name} has shape {list(tensor.shape)}, but config.json implies {list(shape)}")
+        if tensor.dtype.startswith(("I", "U", "B8", "BOOL")):
+            raise BadCheckpoint(f"tensor {name} has dtype {tensor.dtype}, expected floating-point weights")
+        self.used[name] = prod(shape)
+        return tensor
+
+    def has(self, name: str) -> bool:
+        """Whether the checkpoint has a tensor of that name."""
+        return name in self.checkpoint.tensors
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of the tensors that the graph uses."""
+        return sum(self.used.values())

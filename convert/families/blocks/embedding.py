@@ -1,0 +1,87 @@
+"""Owns embedding tables: plain Gather or GatherBlockQuantized, and the output head that may share the table."""
+
+from onnx import TensorProto
+
+from convert.checkpoint.tensor import LazyTensor
+from convert.dtypes import EMBEDDING_BITS
+from convert.families.blocks.context import BuildContext
+from convert.families.blocks.linear import NbitsHandle, dense_linear, nbits_linear
+from convert.graph.builder import MICROSOFT
+from convert.quantize.dense import dense_parts
+
+
+class EmbeddingTable:
+    """A table [rows, width] that ``lookup`` gathers from and ``project`` multiplies by (a tied output head).
+
+    Quantized variants keep it at 8 bits: at 4 bits it costs far more quality than bytes.
+    """
+
+    def __init__(self, context: BuildContext, tensor: LazyTensor) -> None:
+        self.context = context
+        self.tensor = tensor
+        self.rows, self.width = tensor.shape
+        self.handle: NbitsHandle | None = None
+        self.dense = ""
+        if context.dtype.linear_bits is None:
+            parts = dense_parts(tensor, float16=context.dtype.float16)
+            self.dense = context.graph.initializer_parts(parts, tensor.name)
+            self.row_bytes = sum(part.nbytes for part in parts) // self.rows
+        else:
+            self.handle = NbitsHandle(context, tensor, EMBEDDING_BITS)
+            self.row_bytes = self.handle.weight.nbytes // self.rows
+
+    def lookup(self, ids: str, path: str) -> str:
+        """Rows of the table: ids [batch, sequence] -> [batch, sequence, width]."""
+        graph = self.context.graph
+        graph.charge("embedding", read_bytes=self.row_bytes)
+        if self.handle is None:
+            return graph.node("Gather", [self.dense, ids], f"{path}/Gather", axis=0)[0]
+        weight = self.handle.weight
+        shape = graph.constant([weight.rows, weight.blocks, 1], f"/constants/{self.tensor.name}_scale/shape")
+        scale = graph.node("Reshape", [self.handle.scale, shape], f"/constants/{self.tensor.name}_scale/Reshape")[0]
+        blocks = graph.node(
+            "GatherBlockQuantized",
+            [self.handle.codes, ids, scale],
+            f"{path}/GatherBlockQuantized",
+            domain=MICROSOFT,
+            bits=weight.bits,
+            block_size=weight.block_size,
+            gather_axis=0,
+            quantize_axis=2,
+        )[0]
+        flat = graph.constant([0, 0, weight.blocks * weight.block_size], f"/constants/{self.tensor.name}/flat")
+        rows = graph.node("Reshape", [blocks, flat], f"{path}/Reshape")[0]
+        if weight.blocks * weight.block_size == self.width:
+            return rows
+        bounds = [graph.constant([value], f"/constants/slice_{value}") for value in (0, self.width, 2)]
+        return graph.node("Slice", [rows, *bounds], f"{path}/Slice")[0]
+
+    def project(self, value: str, path: str) -> str:
+        """``value [batch, sequence, width] @ table.T`` -> [batch, sequence, rows]."""
+        if self.handle is not None:
+            return nbits_linear(self.context, value, self.handle, path)
+        graph = self.context.graph
+        graph.charge("linear_float", read_bytes=self.row_bytes * self.rows, macs=self.rows * self.width)
+        flat = graph.constant([-1, self.width], f"/constants/flat_{self.width}")
+        rows = graph.node("Reshape", [value, flat], f"{path}/flatten/Reshape")[0]
+        product = graph.node("Gemm", [rows, self.dense], f"{path}/Gemm", transB=1)[0]
+        lead = graph.node("Shape", [value], f"{path}/shape/Shape", start=0, end=2)[0]
+        size = graph.constant([self.rows], f"/constants/size_{self.rows}")
+        shape = graph.node("Concat", [lead, size], f"{path}/shape/Concat", axis=0)[0]
+        return graph.node("Reshape", [product, shape], f"{path}/Reshape")[0]
+
+
+def output_head(context: BuildContext, value: str, tensor: LazyTensor, path: str) -> str:
+    """A head with a table of its own; like the embedding it keeps 8 bits in quantized variants. Logits are float32."""
+    if context.dtype.linear_bits is None:
+        logits = dense_linear(context, value, tensor, path)
+    else:
+        logits = nbits_linear(context, value, NbitsHandle(context, tensor, EMBEDDING_BITS), path)
+    return logits_float32(context, logits, path)
+
+
+def logits_float32(context: BuildContext, logits: str, path: str) -> str:
+    """Logits leave the graph as float32, whatever the activations are."""
+    if not context.dtype.float16:
+        return logits
+    return context.graph.node("Cast", [logits], f"{path}/Cast", to=TensorProto.FLOAT)[0]

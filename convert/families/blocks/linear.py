@@ -1,0 +1,107 @@
+"""Owns matrix multiplication by a weight: MatMul for floats, MatMulNBits for blocks, exact for GGUF's affine blocks."""
+
+import numpy as np
+from onnx import TensorProto
+
+from convert.checkpoint.tensor import LazyTensor
+from convert.families.blocks.context import BuildContext
+from convert.graph.builder import MICROSOFT
+from convert.quantize.dense import dense_parts
+from convert.quantize.nbits import NbitsWeight
+
+
+def linear(context: BuildContext, value: str, tensor: LazyTensor, path: str) -> str:
+    """``value [..., in] @ tensor[out, in].T`` -> [..., out], in the format of the variant."""
+    bits = context.dtype.linear_bits
+    if bits is None:
+        return dense_linear(context, value, tensor, path)
+    return nbits_linear(context, value, NbitsHandle(context, tensor, bits), path)
+
+
+def dense_linear(context: BuildContext, value: str, tensor: LazyTensor, path: str) -> str:
+    """Float MatMul with the weight stored as [in, out]."""
+    graph = context.graph
+    parts = dense_parts(tensor, float16=context.dtype.float16, transposed=True)
+    weight = graph.initializer_parts(parts, tensor.name)
+    rows, width = tensor.shape
+    graph.charge("linear_float", read_bytes=sum(part.nbytes for part in parts), macs=rows * width)
+    return graph.node("MatMul", [value, weight], f"{path}/MatMul")[0]
+
+
+class NbitsHandle:
+    """The initializers of one block-quantized matrix, shared by all nodes that read it (embedding and tied head)."""
+
+    def __init__(self, context: BuildContext, tensor: LazyTensor, bits: int) -> None:
+        graph = context.graph
+        self.weight = NbitsWeight(tensor, bits, context.block_size)
+        context.lossless.append(self.weight.lossless)
+        self.codes = graph.initializer_parts(self.weight.codes(), f"{tensor.name}_q{bits}")
+        self.scale16 = graph.initializer(self.weight.scale())
+        self.offset16 = graph.initializer(self.weight.offset()) if self.weight.affine else None
+        self.scale = as_float(context, self.scale16)
+
+
+def as_float(context: BuildContext, name: str) -> str:
+    """A float16 initializer in the type of the activations; the Cast of a constant is folded when a session loads."""
+    if context.dtype.float16:
+        return name
+    return context.graph.node("Cast", [name], f"/constants/{name}/Cast", to=TensorProto.FLOAT)[0]
+
+
+def nbits_linear(context: BuildContext, value: str, handle: NbitsHandle, path: str) -> str:
+    """MatMulNBits; affine blocks add ``block_sum(value) @ correction``.
+
+    With ``w = d * q + m`` the operator's symmetric reading is ``d * (q - 8)``, so that
+    ``w = d * (q - 8) + (m + 8 * d)`` and the second part needs only the sum of each block of activations.
+
+        value --+--------------------- MatMulNBits(q, d) --+
+                +-- block sums [.., blocks] -- MatMul(c) --+-- Add
+    """
+    graph, weight = context.graph, handle.weight
+    result = graph.node(
+        "MatMulNBits",
+        [value, handle.codes, handle.scale],
+        f"{path}/MatMulNBits",
+        domain=MICROSOFT,
+        K=weight.width,
+        N=weight.rows,
+        bits=weight.bits,
+        block_size=weight.block_size,
+    )[0]
+    graph.charge(f"linear_{weight.bits}bit", read_bytes=weight.nbytes, macs=weight.rows * weight.width)
+    if handle.offset16 is None:
+        return result
+    sums = block_sums(context, value, weight.block_size, weight.blocks)
+    correction = graph.node("MatMul", [sums, _correction(context, handle)], f"{path}/correction/MatMul")[0]
+    return graph.node("Add", [result, correction], f"{path}/correction/Add")[0]
+
+
+def _correction(context: BuildContext, handle: NbitsHandle) -> str:
+    """``(m + 8 * d).T`` [blocks, out]; computed in float32, because float16 would round it."""
+    graph = context.graph
+    assert handle.offset16 is not None
+    path = f"/constants/{handle.weight.tensor.name}_correction"
+    scale = graph.node("Cast", [handle.scale16], f"{path}/scale/Cast", to=TensorProto.FLOAT)[0]
+    offset = graph.node("Cast", [handle.offset16], f"{path}/offset/Cast", to=TensorProto.FLOAT)[0]
+    scaled = graph.node("Mul", [scale, _zero_point(context)], f"{path}/Mul")[0]
+    total = graph.node("Add", [scaled, offset], f"{path}/Add")[0]
+    if context.dtype.float16:
+        total = graph.node("Cast", [total], f"{path}/Cast", to=TensorProto.FLOAT16)[0]
+    return graph.node("Transpose", [total], f"{path}/Transpose", perm=[1, 0])[0]
+
+
+def _zero_point(context: BuildContext) -> str:
+    return context.graph.constant(np.float32(8.0).reshape(()), "/constants/zero_point")
+
+
+def block_sums(context: BuildContext, value: str, block_size: int, blocks: int) -> str:
+    """Sum of each block of the last axis, ``[batch, sequence, blocks]``; shared by projections of the same value."""
+    key = (value, block_size)
+    if key not in context.block_sums:
+        graph = context.graph
+        path = f"{value.removesuffix('/output_0')}/block_sums"
+        shape = graph.constant([0, 0, blocks, block_size], f"/constants/blocks_{blocks}x{block_size}")
+        grouped = graph.node("Reshape", [value, shape], f"{path}/Reshape")[0]
+        axis = graph.constant([3], "/constants/axis_3")
+        context.block_sums[key] = graph.node("ReduceSum", [grouped, axis], f"{path}/ReduceSum", keepdims=0)[0]
+    return context.block_sums[key]

@@ -1,0 +1,1 @@
+"""Builds ONNX graphs whose initializers are streamed instead of held in memory."""

@@ -1,0 +1,101 @@
+"""Owns block-quantized initializers: codes, scales and offsets of one matrix, imported losslessly where it can be."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from convert.checkpoint.tensor import LazyTensor
+from convert.errors import BadCheckpoint
+from convert.graph.builder import PART_LIMIT_BYTES
+from convert.graph.initializer import Initializer
+from convert.quantize.dense import CHUNK_BYTES, row_ranges
+from convert.quantize.round_to_nearest import pack_codes, quantize_blocks
+
+GGUF_BLOCK_SIZE = 32
+# GGUF formats whose blocks fit codes of that many bits without rounding.
+LOSSLESS_FORMATS = {4: ("Q4_0", "Q4_1"), 8: ("Q8_0", "Q4_0")}
+
+
+class NbitsWeight:
+    """One matrix [out, in] in the layout of MatMulNBits and GatherBlockQuantized.
+
+    Codes are uint8 [out, blocks, block_size * bits / 8], scales float16 [out, blocks]; ``offset`` (float16
+    [out, blocks]) exists where the blocks are affine (GGUF Q4_1: ``w = scale * code + offset``). The codes are
+    streamed first; scales and offsets are kept while they pass, so that every row is read once.
+    """
+
+    def __init__(self, tensor: LazyTensor, bits: int, block_size: int) -> None:
+        self.tensor = tensor
+        self.bits = bits
+        self.block_size = block_size
+        self.rows, self.width = tensor.shape
+        self.blocks = -(-self.width // block_size)
+        self.lossless = block_size == GGUF_BLOCK_SIZE and tensor.block_format in LOSSLESS_FORMATS[bits]
+        self.affine = self.lossless and tensor.block_format == "Q4_1"
+        self._scales: dict[int, NDArray[np.float16]] = {}
+        self._offsets: dict[int, NDArray[np.float16]] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Stored size: codes, scales and offsets, in bytes."""
+        per_block = self.block_size * self.bits // 8 + (4 if self.affine else 2)
+        return self.rows * self.blocks * per_block
+
+    def codes(self) -> list[Initializer]:
+        """Packed codes, cut into row ranges of at most 64 MiB."""
+        blob = self.block_size * self.bits // 8
+        ranges = list(row_ranges(self.rows, self.blocks * blob, PART_LIMIT_BYTES))
+        return [
+            Initializer(
+                name=self._name(f"q{self.bits}" if len(ranges) == 1 else f"q{self.bits}.part{index}"),
+                shape=(stop - start, self.blocks, blob),
+                onnx_dtype=TensorProto.UINT8,
+                chunks=partial(self._stream_codes, start, stop),
+            )
+            for index, (start, stop) in enumerate(ranges)
+        ]
+
+    def scale(self) -> Initializer:
+        """Scales; streamed after the codes."""
+        return Initializer(
+            self._name("scale"), (self.rows, self.blocks), TensorProto.FLOAT16, partial(_drain, self._scales)
+        )
+
+    def offset(self) -> Initializer:
+        """Offsets of affine blocks; streamed after the codes."""
+        return Initializer(
+            self._name("offset"), (self.rows, self.blocks), TensorProto.FLOAT16, partial(_drain, self._offsets)
+        )
+
+    def _name(self, ending: str) -> str:
+        return f"{self.tensor.name}_{ending}"
+
+    def _stream_codes(self, start: int, stop: int) -> Iterator[NDArray[np.uint8]]:
+        for first, last in row_ranges(stop - start, 4 * self.width, CHUNK_BYTES):
+            codes, scale, offset = self._read(start + first, start + last)
+            self._scales[start + first] = scale
+            if offset is not None:
+                self._offsets[start + first] = offset
+            yield pack_codes(codes, self.bits)
+
+    def _read(self, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.float16] | None]:
+        if not self.lossless:
+            try:
+                codes, scale = quantize_blocks(self.tensor.read_rows(start, stop), self.bits, self.block_size)
+            except BadCheckpoint as error:
+                raise BadCheckpoint(f"tensor {self.tensor.name}: {error}") from error
+            return codes, scale, None
+        blocks = self.tensor.read_blocks(start, stop)
+        assert blocks is not None, self.tensor.name
+        codes = blocks.codes
+        if not self.affine and blocks.zero != 1 << (self.bits - 1):
+            codes = codes + np.uint8((1 << (self.bits - 1)) - blocks.zero)  # Q4_0 widened to 8 bits
+        return codes, blocks.scale, blocks.offset
+
+
+def _drain(pieces: dict[int, NDArray[np.float16]]) -> Iterator[NDArray[np.float16]]:
+    for start in sorted(pieces):
+        yield pieces.pop(start)

@@ -1,0 +1,24 @@
+// Copies the browser files of the npm dependencies into static/vendor, so that pages load them from our own origin.
+import { cp, mkdir, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const FILES = [
+  ["onnxruntime-web/dist/ort.wasm.min.mjs", "onnxruntime-web/ort.wasm.min.mjs"],
+  ["onnxruntime-web/dist/ort-wasm-simd-threaded.mjs", "onnxruntime-web/ort-wasm-simd-threaded.mjs"],
+  ["onnxruntime-web/dist/ort-wasm-simd-threaded.wasm", "onnxruntime-web/ort-wasm-simd-threaded.wasm"],
+  ["onnxruntime-web/dist/ort.webgpu.min.mjs", "onnxruntime-web/ort.webgpu.min.mjs"],
+  ["onnxruntime-web/dist/ort-wasm-simd-threaded.asyncify.mjs", "onnxruntime-web/ort-wasm-simd-threaded.asyncify.mjs"],
+  ["onnxruntime-web/dist/ort-wasm-simd-threaded.asyncify.wasm", "onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm"],
+  ["@huggingface/tokenizers/dist/tokenizers.min.mjs", "huggingface/tokenizers.mjs"],
+  ["@huggingface/jinja/dist/index.js", "huggingface/jinja.js"],
+];
+
+await rm(join(root, "static/vendor"), { recursive: true, force: true });
+for (const [from, to] of FILES) {
+  const target = join(root, "static/vendor", to);
+  await mkdir(dirname(target), { recursive: true });
+  await cp(join(root, "node_modules", from), target);
+}
+console.log(`static/vendor: ${FILES.length} files`);
