@@ -46,6 +46,11 @@ class _Plan:
     context: BuildContext
     facts: ModelFacts
 
+    @property
+    def weight_bytes(self) -> int:
+        """Size of all initializers."""
+        return sum(item.nbytes for item in self.context.graph.initializers.values())
+
 
 def convert(
     source: str,
@@ -79,8 +84,10 @@ def convert(
         family = find_family(str(checkpoint.config.get("model_type")))
         task = _choose_task(family, checkpoint, task)
         wanted = tuple(dict.fromkeys(dtypes or family.default_dtypes))
-        with staging(out_dir) as directory:
-            plans = [_build(family, checkpoint, dtype, block_size, task) for dtype in wanted]
+        plans = [_build(family, checkpoint, dtype, block_size, task) for dtype in wanted]
+        total_bytes = sum(plan.weight_bytes for plan in plans)
+        with staging(out_dir, needed_bytes=total_bytes) as directory:
+            progress.start("convert", total_bytes)
             content = _write(directory, checkpoint, plans, model_id or out_dir.resolve().name, task, progress)
     finally:
         checkpoint.close()
@@ -115,7 +122,6 @@ def _write(
     """Write every file of the model directory; the manifest comes last."""
     graphs = directory / GRAPH_FOLDER
     graphs.mkdir()
-    progress.start("convert", sum(item.nbytes for plan in plans for item in plan.context.graph.initializers.values()))
     written = [_write_variant(graphs, plan, progress) for plan in plans]
     for name, data in checkpoint.files.items():
         (directory / name).write_bytes(data)
@@ -158,7 +164,7 @@ def _variant(plan: _Plan, graph: FileEntry, shards: Sequence[FileEntry]) -> mani
         lossless_import=bool(context.lossless) and all(context.lossless),
         graph=graph.path,
         shards=tuple(entry.path for entry in shards),
-        weight_bytes=sum(item.nbytes for item in context.graph.initializers.values()),
+        weight_bytes=plan.weight_bytes,
         cost=manifest.Cost(
             per_token={
                 name: manifest.OperatorCost(bytes=cost.bytes, macs=cost.macs)

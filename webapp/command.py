@@ -2,6 +2,7 @@
 
 import json
 import logging
+import webbrowser
 from pathlib import Path
 
 import click
@@ -20,8 +21,9 @@ _CONVERT_HINT = "featherweight convert bundled:smollm2-135m-instruct {}/smollm2-
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--no-isolation", is_flag=True, help="Send no COOP and COEP headers; models then run single-threaded.")
+@click.option("--open", "open_page", is_flag=True, help="Open the page in your browser.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (url, host, port, models) once ready.")
-def serve(models_dir: Path, host: str, port: int, no_isolation: bool, as_json: bool) -> None:
+def serve(models_dir: Path, host: str, port: int, no_isolation: bool, open_page: bool, as_json: bool) -> None:
     """Serve the page and the models in MODELS_DIR (default: models) until Ctrl-C.
 
     MODELS_DIR holds model directories as `featherweight convert` writes them, or is one itself. Stopping the server
@@ -42,6 +44,8 @@ def serve(models_dir: Path, host: str, port: int, no_isolation: bool, as_json: b
             "only: put a TLS proxy in front for them.",
             err=True,
         )
+    if open_page:
+        webbrowser.open(server.url)  # the socket listens already: the page waits for the loop below
     server.run()
     click.echo("Stopped.", err=True)
 

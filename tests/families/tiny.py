@@ -92,5 +92,7 @@ def random_weights(shapes: dict[str, tuple[int, ...]], seed: int = 7) -> dict[st
 def save_checkpoint(directory: Path, config: dict[str, Any], weights: dict[str, NDArray[Any]]) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(json.dumps(config))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (directory / name).write_text("{}")
     save_file(weights, directory / "model.safetensors")
     return directory
