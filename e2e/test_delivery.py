@@ -1,10 +1,10 @@
 """Delivery in a real browser: both persistent stores, a tab that dies, two tabs, damage, quota, plain http."""
 
+import contextlib
 import hashlib
 import json
 import random
 import re
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -13,23 +13,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Error, Page, Playwright
+
+from e2e.conftest import FLAGS, chromium_path
 
 ROOT = Path(__file__).parent.parent
 CHUNK = 1 << 20
+SOCKET_BYTES = 1 << 19  # what a connection may hold between the server's write and the page's read
 SHARD = "onnx/model_q4.onnx_data"
 TYPES = {".html": "text/html", ".js": "text/javascript"}
-ARGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP elsewhere.test 127.0.0.1",
-]
+ARGS = [*FLAGS, "--host-resolver-rules=MAP elsewhere.test 127.0.0.1"]
 
 
 def make_contents() -> dict[str, bytes]:
@@ -137,18 +132,6 @@ class ModelServer:
         return server
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        own = Path(playwright.chromium.executable_path)
-        path = str(own) if own.exists() else shutil.which("chromium")
-        if path is None:
-            pytest.skip("needs Chromium: `playwright install chromium`, or the system's package")
-        browser = playwright.chromium.launch(executable_path=path, args=ARGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def server() -> Iterator[ModelServer]:
     model = ModelServer()
@@ -158,9 +141,35 @@ def server() -> Iterator[ModelServer]:
     http.server_close()
 
 
+@dataclass
+class Profile:
+    """A browser with a profile on disk: a private one would keep the origin private file system in memory."""
+
+    playwright: Playwright
+    directory: Path
+
+    def launch(self) -> BrowserContext:
+        kind = self.playwright.chromium
+        return kind.launch_persistent_context(self.directory, executable_path=chromium_path(self.playwright), args=ARGS)
+
+    def processes(self) -> tuple[psutil.Process, list[psutil.Process]]:
+        """The browser process and its renderers."""
+        for process in psutil.Process().children(recursive=True):
+            command = process.cmdline()
+            if f"--user-data-dir={self.directory}" in command and not any("--type=" in word for word in command):
+                below = process.children(recursive=True)
+                return process, [child for child in below if "--type=renderer" in child.cmdline()]
+        pytest.fail("no browser process found")
+
+
 @pytest.fixture
-def context(chromium: Browser) -> Iterator[BrowserContext]:
-    context = chromium.new_context()
+def profile(playwright: Playwright, tmp_path: Path) -> Profile:
+    return Profile(playwright, tmp_path / "profile")
+
+
+@pytest.fixture
+def context(profile: Profile) -> Iterator[BrowserContext]:
+    context = profile.launch()
     yield context
     context.close()
 
@@ -247,29 +256,36 @@ def test_second_visit_fetches_nothing(context: BrowserContext, server: ModelServ
 
 
 @persistent
-@pytest.mark.parametrize("death", ["reload", "crash"])
-def test_resumes_after_tab_death(context: BrowserContext, server: ModelServer, kind: str, death: str) -> None:
-    """Each of the four connections loses at most the chunk that it was receiving."""
+@pytest.mark.parametrize("death", ["reload", "tab", "browser"])
+def test_resumes_after_death(profile: Profile, server: ModelServer, kind: str, death: str) -> None:
+    """Whatever was killed, each of the four connections loses at most the chunk that it was receiving."""
+    context = profile.launch()
     tab = open_tab(context, server, kind)
     server.pause_s = 0.05
     tab.begin("fetch")
-    wait_until(lambda: server.sent_bytes > 6 * CHUNK, "half of the model sent")
+    wait_until(lambda: server.sent_bytes > 7 * CHUNK, "half of the model sent")
+    sent = server.sent_bytes
+    browser, renderers = profile.processes()
     if death == "reload":
         tab.page.reload()
     else:
-        session = context.new_cdp_session(tab.page)
-        with pytest.raises(Error):
-            session.send("Page.crash")
-    tab.page.close()
+        for process in renderers if death == "tab" else [browser]:
+            process.kill()
+    if death == "browser":
+        browser.wait()
+        with contextlib.suppress(Error):
+            context.close()
+        context = profile.launch()
+    else:
+        tab.page.close()
     server.pause_s = 0
 
     tab = open_tab(context, server, kind)
     present = tab.call("status")["presentBytes"]
-    assert present > CHUNK
-    wait_until(lambda: server.sent_bytes >= present, "the counts")
+    assert present >= sent - 4 * CHUNK - 4 * SOCKET_BYTES
     assert tab.call("fetch")["networkBytes"] == server.total_bytes - present
-    assert server.sent_bytes - server.total_bytes <= 4 * CHUNK + 4 * (1 << 20)  # in flight in sockets
     check_files(tab, server)
+    context.close()
 
 
 @persistent
@@ -336,10 +352,10 @@ def test_rejects_too_small_quota(context: BrowserContext, server: ModelServer, k
     with pytest.raises(CallFailed) as failure:
         tab.call("fetch", {"askQuota": asked})
     assert failure.value.code == "quota"
-    if asked:
+    if asked and kind == "opfs":  # the Cache API offers no trial, and Chromium's estimate is a constant
         assert server.sent_bytes == 0
         assert failure.value.details["neededBytes"] == server.total_bytes
-        assert re.search(r"12\.\d MB are needed, .* \d\.\d MB more", failure.value.message)
+        assert re.search(r"12\.\d MB are needed, .* [5-6]\.\d MB more", failure.value.message)
     session.send("Storage.overrideQuotaForOrigin", {"origin": origin})
     tab.call("fetch")
     check_files(tab, server)
