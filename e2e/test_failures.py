@@ -20,7 +20,8 @@ EMBED = """async ({url, options = {}, abortAfterBytes}) => {
     if (abortAfterBytes && progress.loadedBytes >= abortAfterBytes) controller.abort();
   };
   try {
-    const model = await loadModel(url, { dtype: "q8", backend: "ort-wasm", onProgress, signal: controller.signal, ...options });
+    const how = { dtype: "q8", backend: "ort-wasm", onProgress, signal: controller.signal, ...options };
+    const model = await loadModel(url, how);
     const [vector] = await model.embed(["A man is eating food."]);
     const stats = { ...model.stats };
     await model.dispose();

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from convert.evaluation import perplexity
 from tokenizers import Tokenizer
 
 from convert.checkpoint.checkpoint import Checkpoint
+from convert.evaluation import perplexity
 from tests.conftest import DATA
 from tests.reference import distilbert, llama
 from tests.reference.decoder_session import DecoderSession
@@ -129,8 +129,9 @@ import convert.pipeline, convert.progress
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 from convert.sources import resolve
 before = peak()
-report = convert.pipeline.convert("bundled:smollm2-135m-instruct", Path(sys.argv[1]), dtypes=[convert.pipeline.Dtype(sys.argv[2])],
-    progress=convert.progress.SilentProgress())
+dtypes = [convert.pipeline.Dtype(sys.argv[2])]
+source, progress = "bundled:smollm2-135m-instruct", convert.progress.SilentProgress()
+convert.pipeline.convert(source, Path(sys.argv[1]), dtypes=dtypes, progress=progress)
 print(peak() - before, "torch" in sys.modules)
 """
 

@@ -16,17 +16,26 @@ const commands = {
   /** kind: the best store this may use. */
   async start(manifestUrl, kind) {
     const { storage, locks } = navigator;
-    store = await openStore({ storage: kind === "opfs" ? storage : undefined, caches: kind === "memory" ? undefined : globalThis.caches, locks });
+    store = await openStore({
+      storage: kind === "opfs" ? storage : undefined,
+      caches: kind === "memory" ? undefined : globalThis.caches,
+      locks,
+    });
     manifest = await loadManifest(manifestUrl);
     return store.kind;
   },
 
   /** askQuota false: let the write itself meet the limit. */
-  async fetch({ askQuota = true } = {}) {
+  async fetch({ askQuota = true, connections = 4 } = {}) {
     aborter = new AbortController();
     const reports = [];
-    const options = { signal: aborter.signal, retry: RETRY, onProgress: (report) => reports.push(report) };
-    const result = await fetchFiles(manifest, manifest.variant("q4").files, store, askQuota ? options : { ...options, storage: {} });
+    const options = { signal: aborter.signal, connections, retry: RETRY, onProgress: (report) => reports.push(report) };
+    const result = await fetchFiles(
+      manifest,
+      manifest.variant("q4").files,
+      store,
+      askQuota ? options : { ...options, storage: {} },
+    );
     return { ...result, last: reports.at(-1) };
   },
 
@@ -55,9 +64,25 @@ const commands = {
 
   async shorten(path, size) {
     const directory = await (await navigator.storage.getDirectory()).getDirectoryHandle("featherweight-store-v1");
-    const handle = await (await directory.getFileHandle(`${manifest.files.get(path).sha256}.data`)).createSyncAccessHandle();
+    const handle = await (
+      await directory.getFileHandle(`${manifest.files.get(path).sha256}.data`)
+    ).createSyncAccessHandle();
     handle.truncate(size);
     handle.close();
+  },
+
+  /** What a tab leaves that dies while it tries out the space. */
+  async litter(size) {
+    const directory = await (await navigator.storage.getDirectory()).getDirectoryHandle("featherweight-store-v1");
+    const trials = await directory.getDirectoryHandle("trials", { create: true });
+    const handle = await (await trials.getFileHandle("left", { create: true })).createSyncAccessHandle();
+    handle.truncate(size);
+    handle.close();
+  },
+
+  async names() {
+    const directory = await (await navigator.storage.getDirectory()).getDirectoryHandle("featherweight-store-v1");
+    return Array.fromAsync(directory.keys());
   },
 
   async hold(path) {
@@ -70,7 +95,10 @@ const commands = {
 
   /** Waits for a file's lock with little patience. */
   async lock(path, patienceMs) {
-    const release = await acquireFileLock(navigator.locks, manifest.files.get(path).sha256, { progress: async () => 0, patienceMs });
+    const release = await acquireFileLock(navigator.locks, manifest.files.get(path).sha256, {
+      progress: async () => 0,
+      patienceMs,
+    });
     release();
   },
 };
