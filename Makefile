@@ -10,7 +10,7 @@ SETUP := build/setup.stamp
 TEST_SETUP := build/test-setup.stamp
 MODELS := models/smollm2-135m-instruct/manifest.json models/minilm-distilbert/manifest.json
 
-.PHONY: setup models demo test check format clean
+.PHONY: setup models demo test bench check format clean
 .DELETE_ON_ERROR:
 
 setup: $(SETUP)
@@ -45,6 +45,9 @@ demo: models
 test: $(TEST_SETUP) models
 	npm test
 	$(PYTHON) -m pytest
+
+bench: $(TEST_SETUP) models
+	$(PYTHON) benchmarks/browser.py
 
 check: $(TEST_SETUP)
 	$(VENV)/bin/ruff format --check .
