@@ -11,7 +11,9 @@
 #define Q8_CODE_BYTES 256
 #define Q4_ZERO 8.0f
 
-/* Activation block: float scale, float scale * sum of codes, then 32 codes. */
+/* Activation block: float scale, float scale * sum of codes, then 32 codes of at most ACTIVATION_LEVELS in magnitude:
+   32 * 128 * 32767 still fits 32 bits. */
+#define ACTIVATION_LEVELS(bits) ((bits) == 4 ? 127.0f : 32767.0f)
 #define Q8_ACTIVATION_BYTES (8 + 64)
 #if HAS_DOT_I8
 #define Q4_ACTIVATION_BYTES (8 + 32)

@@ -1,4 +1,4 @@
-/* float32 = int8 activations x 8-bit weights, exact in 32 bits; two address streams for one row, tiles of four for many. */
+/* float32 = 16-bit activations x 8-bit weights, summed in 32 bits; two address streams for one row, tiles of four for many. */
 #include "featherweight_kernels.h"
 #include "matmul_nbits.h"
 

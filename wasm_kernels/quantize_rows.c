@@ -1,4 +1,4 @@
-/* Activations to int8 blocks of 32, as the matmul of the given weight width wants to read them. */
+/* Activations to blocks of 32 integers: 8 bits beside 4-bit weights, 16 bits where 8-bit weights multiply in 16 anyway. */
 #include "featherweight_kernels.h"
 #include "float_math.h"
 #include "matmul_nbits.h"
@@ -45,11 +45,11 @@ static void quantize_block(const float *x, uint8_t *block, uint32_t bits) {
     poison += v * splat_f32(0.0f); /* NaN where v is infinite or NaN */
     top = max_f32x4(abs_f32x4(v), top);
   }
-  float largest = max_of_f32x4(top);
-  int zero = largest < 1e-30f; /* 127 / largest would overflow */
-  float scale = (zero ? 0.0f : largest / 127.0f) + sum_f32x4(poison);
+  float largest = max_of_f32x4(top), levels = ACTIVATION_LEVELS(bits);
+  int zero = largest < 1e-30f; /* levels / largest would overflow */
+  float scale = (zero ? 0.0f : largest / levels) + sum_f32x4(poison);
   int32_t codes[32];
-  int32_t sum = quantize_codes(x, zero ? 0.0f : 127.0f / largest, codes);
+  int32_t sum = quantize_codes(x, zero ? 0.0f : levels / largest, codes);
   float header[2] = {scale * (bits == 4 ? Q4_DOT_UNIT : 1.0f), scale * (float)sum};
   __builtin_memcpy(block, header, 8);
   store_codes(codes, block, bits);

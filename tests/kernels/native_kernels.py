@@ -2,6 +2,7 @@
 
 import ctypes
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,7 @@ class NativeKernels:
         packed, activations = self.pack(matrix), self.quantize(x, matrix.bits)
         y = np.full((x.shape[0], matrix.columns), 7.0, np.float32)
         bounds = [0, *cuts, -(-matrix.columns // 8)]
-        for begin, end in zip(bounds, bounds[1:], strict=False):
+        for begin, end in pairwise(bounds):
             rest = (activations, x.shape[0], matrix.blocks, begin, end, matrix.columns, bias, y, matrix.columns)
             if matrix.bits == 4:
                 self.matmul_q4(packed, int(matrix.offsets is not None), *rest)
