@@ -1,0 +1,127 @@
+/** Owns the state of one lowering: values by name, steps so far, buffers they use, and the model's limits as they show. */
+
+import { foldConstant } from "../constants.js";
+import { cannotLower } from "../graph.js";
+import { FLOAT, FLOAT16 } from "../onnx_model.js";
+import { OP } from "../plan_format.js";
+import { LOWERINGS } from "./registry.js";
+
+/**
+ * @typedef {import("../graph.js").Graph} Graph
+ * @typedef {import("../graph.js").Node} Node
+ * @typedef {import("../weight_layout.js").WeightLayout} WeightLayout
+ */
+
+/**
+ * An address that is known once memory is laid out: in an arena buffer, among the weights, or a table of row numbers.
+ * @typedef {{buffer: number, offset: number} | {weight: number} | {rows: RowTable}} Address
+ * @typedef {"ids" | "positions" | "lastRows" | "firstRows"} RowTable
+ */
+
+/**
+ * Rows of float32 at buffer + offset, `stride` floats apart.
+ * @typedef {object} Value
+ * @property {number} buffer
+ * @property {number} offset bytes
+ * @property {number} width
+ * @property {number} stride
+ * @property {number} rowsKind one of ROWS
+ */
+
+/** A step before its addresses are numbers; the names are those of STEP_FIELDS. @typedef {Record<string, number | Address>} Step */
+
+/** @typedef {{bytesPerRow: number, rowsKind: number}} Buffer */
+
+/** @typedef {{layers: number, kvHeads: number, headDim: number, half: boolean}} CacheShape */
+
+export class LoweringContext {
+  /** @param {Graph} graph @param {WeightLayout} weights */
+  constructor(graph, weights) {
+    this.graph = graph;
+    this.weights = weights;
+    /** @type {Step[]} */
+    this.steps = [];
+    /** @type {Buffer[]} */
+    this.buffers = [];
+    /** @type {CacheShape | null} */
+    this.cache = null;
+    /** Rows of the token table, so that ids can be checked. */
+    this.vocabulary = Infinity;
+    /** Positions that tables of the model hold. */
+    this.positions = Infinity;
+    /** @type {Map<string, Value>} */
+    this.values = new Map();
+    /** @type {Map<string, {buffer: number, offset: number}>} */
+    this.quantized = new Map();
+  }
+
+  /** The value of that name, lowered first when it is not there yet. @param {string} name @returns {Value} */
+  value(name) {
+    const known = this.values.get(name);
+    if (known) return known;
+    const node = this.graph.producer(name);
+    if (!node) throw cannotLower({ name, opType: "value" }, "no operator makes rows of it");
+    const lower = LOWERINGS[node.opType];
+    if (!lower) throw cannotLower(node, "the operator has no lowering");
+    lower(this, node);
+    const made = this.values.get(name);
+    if (!made) throw cannotLower(node, `its output "${name}" has no lowering`);
+    return made;
+  }
+
+  /** @param {number} bytesPerRow @param {number} rowsKind @returns {{buffer: number, offset: number}} */
+  buffer(bytesPerRow, rowsKind) {
+    this.buffers.push({ bytesPerRow, rowsKind });
+    return { buffer: this.buffers.length - 1, offset: 0 };
+  }
+
+  /** A new value in a buffer of its own. @param {string} name @param {number} width @param {number} rowsKind @returns {Value} */
+  define(name, width, rowsKind) {
+    const value = { ...this.buffer(4 * width, rowsKind), width, stride: width, rowsKind };
+    this.values.set(name, value);
+    return value;
+  }
+
+  /** @param {Step} step */
+  emit(step) {
+    this.steps.push(step);
+  }
+
+  /** The quantized rows of a value, shared by the products that read it. @param {Value} value @param {number} bits */
+  quantize(value, bits) {
+    const key = [value.buffer, value.offset, value.width, bits].join(" ");
+    const known = this.quantized.get(key);
+    if (known) return known;
+    const blocks = Math.ceil(value.width / 32);
+    const target = this.buffer(blocks * this.weights.kernels.fw_activation_block_bytes(bits), value.rowsKind);
+    this.emit({ op: OP.QUANTIZE, rowsKind: value.rowsKind, mode: bits, ...read("input", value), width: value.width, output: target });
+    this.quantized.set(key, target);
+    return target;
+  }
+
+  /** A float vector of `size` among the initializers. @param {Node} node @param {string} name @param {number} size @returns {Address} */
+  vector(node, name, size) {
+    const initializer = this.graph.initializers.get(name);
+    if (!initializer || String(initializer.dims) !== String([size]) || ![FLOAT, FLOAT16].includes(initializer.dataType)) {
+      throw cannotLower(node, `"${name}" is no float vector of ${size}`);
+    }
+    return { weight: this.weights.vector(initializer) };
+  }
+
+  /** A constant as numbers. @param {Node} node @param {string} name */
+  constant(node, name) {
+    const value = foldConstant(this.graph, name);
+    if (!value) throw cannotLower(node, `its input "${name}" is not constant`);
+    return value;
+  }
+}
+
+/** The fields of a step that read a value. @param {string} field @param {Value} value @returns {Step} */
+export function read(field, value) {
+  return { [field]: { buffer: value.buffer, offset: value.offset }, [`${field}Stride`]: value.stride };
+}
+
+/** @param {Value} a @param {Value} b */
+export function sameRows(a, b) {
+  return a.rowsKind === b.rowsKind && a.width === b.width;
+}

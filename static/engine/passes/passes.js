@@ -1,0 +1,18 @@
+/** Owns the order of the graph passes. */
+
+import { formEmbedding } from "./form_embedding.js";
+import { formLinear } from "./form_linear.js";
+import { fuseAffineBlocks } from "./fuse_affine_blocks.js";
+import { fuseBias } from "./fuse_bias.js";
+import { fuseGatedSilu } from "./fuse_gated_silu.js";
+import { mergeProjections } from "./merge_projections.js";
+
+/** @typedef {import("../graph.js").Graph} Graph */
+
+/** @type {readonly ((graph: Graph) => void)[]} */
+const PASSES = [fuseAffineBlocks, formLinear, formEmbedding, fuseBias, fuseGatedSilu, mergeProjections];
+
+/** @param {Graph} graph */
+export function runPasses(graph) {
+  for (const pass of PASSES) pass(graph);
+}

@@ -1,0 +1,153 @@
+/** Owns a lowered model in the kernels' memory: the step list, the tables of rows, the pages of the KV cache. */
+
+import { lifetimesOf, planArena } from "./arena.js";
+import { OP, PAGE_TOKENS, PLAN, ROWS, SLOT_ALIGNMENT, STEP_FIELDS, TILE_ROWS, TILE_WORDS } from "./plan_format.js";
+
+/**
+ * @typedef {import("./kernels.js").Kernels} Kernels
+ * @typedef {import("./lower_model.js").LoweredModel} LoweredModel
+ * @typedef {import("./lowering/context.js").Address} Address
+ */
+
+/**
+ * A run of one sequence: tokens at consecutive slots after those that are in the cache already.
+ * @typedef {object} Segment
+ * @property {readonly number[]} ids
+ * @property {readonly number[]} positions
+ * @property {number} slot of the first token of the sequence, a multiple of SLOT_ALIGNMENT
+ * @property {number} past tokens of the sequence in the cache
+ */
+
+export class Plan {
+  /**
+   * @param {Kernels} kernels
+   * @param {LoweredModel} model
+   * @param {{weights: number, threads: number, maxRows: number, maxSlots: number}} layout weights is their address
+   */
+  constructor(kernels, model, { weights, threads, maxRows, maxSlots }) {
+    this.kernels = kernels;
+    this.model = model;
+    this.maxRows = maxRows;
+    this.maxPages = Math.ceil(maxSlots / PAGE_TOKENS);
+    this.pages = 0;
+    const { memory } = kernels;
+    const count = model.steps.length;
+    this.address = memory.allocate(4 * PLAN.WORDS);
+    this.tables = {
+      ids: memory.allocate(4 * maxRows),
+      positions: memory.allocate(4 * maxRows),
+      slots: memory.allocate(4 * maxRows),
+      lastRows: memory.allocate(4 * maxRows),
+      firstRows: memory.allocate(4 * maxRows),
+      pages: memory.allocate(4 * this.maxPages),
+      tiles: memory.allocate(4 * TILE_WORDS * maxRows),
+    };
+    const steps = memory.allocate(4 * STEP_FIELDS.length * count);
+    const words = memory.words(this.address, PLAN.WORDS);
+    words[PLAN.THREADS] = threads;
+    words[PLAN.STEPS] = steps;
+    words[PLAN.CLAIMS] = memory.allocate(8 * count);
+    words[PLAN.TOTALS] = memory.allocate(4 * count);
+    words[PLAN.FINISHED] = memory.allocate(4 * count);
+    words[PLAN.POSITIONS] = this.tables.positions;
+    words[PLAN.SLOTS] = this.tables.slots;
+    words[PLAN.PAGES] = this.tables.pages;
+    words[PLAN.TILES] = this.tables.tiles;
+    this.outputAddress = this.#writeSteps(steps, weights);
+    const { layers, kvHeads, headDim, half } = model.cache;
+    this.pageBytes = layers * kvHeads * 2 * PAGE_TOKENS * headDim * (half ? 2 : 4);
+    this.causal = model.steps.some(({ op, mode }) => op === OP.ATTEND && mode === 1);
+  }
+
+  /** Make room in the cache for slots below `count`. @param {number} count */
+  reserveSlots(count) {
+    const needed = Math.ceil(count / PAGE_TOKENS);
+    if (needed > this.maxPages) throw new RangeError(`slot ${count} is beyond ${this.maxPages} pages`);
+    for (; this.pages < needed; this.pages++) {
+      const page = this.kernels.memory.allocate(this.pageBytes);
+      this.kernels.memory.words(this.tables.pages, this.maxPages)[this.pages] = page;
+    }
+  }
+
+  /**
+   * Run all steps over some sequences, at most maxRows tokens together.
+   * @param {readonly Segment[]} segments none of them empty; ids and positions are within the model's tables
+   * @param {boolean} wantsLast whether the rows behind the last token are computed (logits)
+   * @returns {Float32Array} a view of the output, good until the next run
+   */
+  run(segments, wantsLast) {
+    const rows = segments.reduce((sum, { ids }) => sum + ids.length, 0);
+    if (rows > this.maxRows) throw new RangeError(`${rows} rows are more than ${this.maxRows}`);
+    for (const { slot, past, ids } of segments) this.reserveSlots(slot + past + ids.length);
+    const { memory } = this.kernels;
+    const table = (/** @type {number} */ address) => memory.words(address, this.maxRows);
+    const ids = table(this.tables.ids);
+    const positions = table(this.tables.positions);
+    const slots = table(this.tables.slots);
+    const firstRows = table(this.tables.firstRows);
+    let row = 0;
+    for (const [at, segment] of segments.entries()) {
+      firstRows[at] = row;
+      ids.set(segment.ids, row);
+      positions.set(segment.positions, row);
+      for (let token = 0; token < segment.ids.length; token++) slots[row + token] = segment.slot + segment.past + token;
+      row += segment.ids.length;
+    }
+    table(this.tables.lastRows)[0] = rows - 1;
+    const words = memory.words(this.address, PLAN.WORDS);
+    words[PLAN.ROWS + ROWS.ALL] = rows;
+    words[PLAN.ROWS + ROWS.LAST] = wantsLast ? 1 : 0;
+    words[PLAN.ROWS + ROWS.FIRST] = segments.length;
+    words[PLAN.TILE_COUNT] = this.#writeTiles(segments);
+    this.kernels.fw_plan_run(this.address, 0, this.model.steps.length);
+    const { rowsKind, width } = this.model.output;
+    return memory.floats(this.outputAddress, width * [rows, 1, segments.length][rowsKind]);
+  }
+
+  /** @param {readonly Segment[]} segments @returns {number} how many */
+  #writeTiles(segments) {
+    const tiles = this.kernels.memory.words(this.tables.tiles, TILE_WORDS * this.maxRows);
+    let count = 0;
+    let row = 0;
+    for (const { ids, slot, past } of segments) {
+      for (let first = 0; first < ids.length; first += TILE_ROWS) {
+        const rows = Math.min(TILE_ROWS, ids.length - first);
+        const keys = past + (this.causal ? first + rows : ids.length);
+        tiles.set([row + first, rows, slot, keys], TILE_WORDS * count++);
+      }
+      row += ids.length;
+    }
+    return count;
+  }
+
+  /** @param {number} address @param {number} weights @returns {number} address of the output */
+  #writeSteps(address, weights) {
+    const { memory } = this.kernels;
+    const { steps, buffers, output } = this.model;
+    const rows = [this.maxRows, 1, this.maxRows];
+    const sizes = buffers.map(({ bytesPerRow, rowsKind }) => bytesPerRow * rows[rowsKind]);
+    const { offsets, bytes } = planArena(lifetimesOf(steps, sizes, output.buffer));
+    const arena = memory.allocate(bytes);
+    /** @param {Address} place */
+    const resolve = (place) => {
+      if ("buffer" in place) return arena + offsets[place.buffer] + place.offset;
+      return "weight" in place ? weights + place.weight : this.tables[place.rows];
+    };
+    for (const [at, step] of steps.entries()) {
+      const start = address + 4 * STEP_FIELDS.length * at;
+      const words = memory.words(start, STEP_FIELDS.length);
+      for (const [field, value] of Object.entries(step)) {
+        const word = STEP_FIELDS.indexOf(field);
+        if (typeof value !== "number") words[word] = resolve(value);
+        else if (field === "scale") memory.floats(start, STEP_FIELDS.length)[word] = value;
+        else words[word] = value;
+      }
+    }
+    return resolve({ buffer: output.buffer, offset: output.offset });
+  }
+}
+
+/** Slots that a sequence takes when others follow it. @param {number} tokens */
+export function alignedSlots(tokens) {
+  return Math.ceil(tokens / SLOT_ALIGNMENT) * SLOT_ALIGNMENT;
+}

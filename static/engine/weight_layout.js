@@ -1,0 +1,192 @@
+/** Owns where every weight goes: offsets in the weight region, and for each initializer how its rows are placed there. */
+
+import { cannotLower } from "./graph.js";
+import { FLOAT16 } from "./onnx_model.js";
+
+/**
+ * @typedef {import("./onnx_model.js").Initializer} Initializer
+ * @typedef {import("./passes/form_linear.js").LinearWeight} LinearWeight
+ * @typedef {import("./kernels.js").Kernels} Kernels
+ */
+
+/**
+ * How to place some rows of an initializer, which lie at `source` in the kernels' memory; false when they are not finite.
+ * @typedef {object} Placement
+ * @property {Initializer} initializer
+ * @property {number} rows
+ * @property {(kernels: Kernels, base: number, source: number, first: number, count: number) => boolean} place
+ */
+
+const ALIGNMENT = 64;
+
+/** Collects reservations while the graph is lowered; offsets are relative to the start of the weights. */
+export class WeightLayout {
+  /** @param {Kernels} kernels for the sizes of blocks */
+  constructor(kernels) {
+    this.kernels = kernels;
+    this.bytes = 0;
+    /** @type {Placement[]} */
+    this.placements = [];
+    /** Tables that were computed, not downloaded. @type {{offset: number, values: Float32Array}[]} */
+    this.literals = [];
+    /** @type {Map<string, number>} */
+    this.known = new Map();
+  }
+
+  /** @param {number} bytes @returns {number} offset */
+  reserve(bytes) {
+    const offset = this.bytes;
+    this.bytes += Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+    return offset;
+  }
+
+  /** Several matrices side by side, packed for the kernels. @param {LinearWeight[]} weights @returns {number} offset */
+  matrix(weights) {
+    return this.#once(`matrix ${weights[0].values[0].name}`, () =>
+      weights[0].kind === "nbits" ? this.#nbits(weights) : this.#floats(weights),
+    );
+  }
+
+  /** A float table [columns, inner] as it is. @param {LinearWeight} weight @returns {number} offset */
+  table(weight) {
+    return this.#once(`table ${weight.values[0].name}`, () => {
+      const offset = this.reserve(4 * weight.columns * weight.inner);
+      let at = offset;
+      for (const part of weight.values) {
+        this.#copy(part, at);
+        at += 4 * part.dims[0] * weight.inner;
+      }
+      return offset;
+    });
+  }
+
+  /** A float vector. @param {Initializer} initializer @returns {number} offset */
+  vector(initializer) {
+    return this.#once(`vector ${initializer.name}`, () => {
+      const offset = this.reserve(4 * initializer.dims.reduce((product, size) => product * size, 1));
+      this.#copy(initializer, offset);
+      return offset;
+    });
+  }
+
+  /**
+   * Bias vectors side by side; absent ones are 0.
+   * @param {{bias: Initializer | null, columns: number}[]} parts
+   * @returns {number} offset
+   */
+  biases(parts) {
+    const offset = this.reserve(4 * parts.reduce((sum, { columns }) => sum + columns, 0));
+    let at = offset;
+    for (const { bias, columns } of parts) {
+      if (bias) this.#copy(bias, at);
+      at += 4 * columns;
+    }
+    return offset;
+  }
+
+  /** A table that is computed once. @param {string} key @param {() => Float32Array} compute @returns {number} offset */
+  literal(key, compute) {
+    return this.#once(`literal ${key}`, () => {
+      const values = compute();
+      const offset = this.reserve(values.byteLength);
+      this.literals.push({ offset, values });
+      return offset;
+    });
+  }
+
+  /** @param {string} key @param {() => number} reserve */
+  #once(key, reserve) {
+    const known = this.known.get(key);
+    if (known !== undefined) return known;
+    const offset = reserve();
+    this.known.set(key, offset);
+    return offset;
+  }
+
+  /** @param {LinearWeight[]} weights */
+  #nbits(weights) {
+    const [{ bits, inner, blockSize, offsets }] = weights;
+    const affine = offsets ? 1 : 0;
+    const blocks = Math.ceil(inner / 32);
+    const sourceBlocks = Math.ceil(inner / blockSize);
+    const repeat = blockSize / 32;
+    const columns = weights.reduce((sum, weight) => sum + weight.columns, 0);
+    const offset = this.reserve(Math.ceil(columns / 8) * blocks * this.kernels.fw_packed_block_bytes(bits, affine));
+    let column = 0;
+    for (const weight of weights) {
+      for (const part of weight.values) {
+        const start = column;
+        this.#place(part, part.dims[0], (kernels, base, source, first, count) => {
+          kernels.fw_repack_codes(source, sourceBlocks * repeat, count, start + first, base + offset, blocks, bits, affine);
+          return true;
+        });
+        column += part.dims[0];
+      }
+      const start = column - weight.columns;
+      for (const [isOffset, values] of [weight.scales, weight.offsets].entries()) {
+        if (!values) continue;
+        this.#place(values, weight.columns, (kernels, base, source, first, count) =>
+          Boolean(kernels.fw_repack_scales(source, sourceBlocks, repeat, count, start + first, base + offset, blocks, bits, affine, isOffset)),
+        );
+      }
+    }
+    return offset;
+  }
+
+  /** @param {LinearWeight[]} weights */
+  #floats(weights) {
+    const [{ inner }] = weights;
+    const total = weights.reduce((sum, weight) => sum + weight.columns, 0);
+    const offset = this.reserve(4 * 8 * Math.ceil(total / 8) * inner);
+    let column = 0;
+    for (const { columns, transposed, values } of weights) {
+      let done = 0;
+      for (const part of values) {
+        const start = column;
+        const before = done;
+        this.#floatRows(part, (kernels, base, source, first, count) => {
+          if (transposed) kernels.fw_repack_f32(source, 1, columns, columns, start, count, base + offset, inner, before + first);
+          else kernels.fw_repack_f32(source, inner, 1, count, start + before + first, inner, base + offset, inner, 0);
+        });
+        done += part.dims[0];
+      }
+      column += columns;
+    }
+    return offset;
+  }
+
+  /** Copy floats, widened where they are halves. @param {Initializer} initializer @param {number} offset */
+  #copy(initializer, offset) {
+    const width = initializer.dims.slice(1).reduce((product, size) => product * size, 1);
+    this.#floatRows(initializer, ({ memory }, base, source, first, count) => {
+      memory.bytes().copyWithin(base + offset + 4 * first * width, source, source + 4 * count * width);
+    });
+  }
+
+  /**
+   * @param {Initializer} initializer
+   * @param {(kernels: Kernels, base: number, source: number, first: number, count: number) => void} place gets float32
+   */
+  #floatRows(initializer, place) {
+    const rows = initializer.dims[0] ?? 1;
+    const width = initializer.dims.slice(1).reduce((product, size) => product * size, 1);
+    this.#place(initializer, rows, (kernels, base, source, first, count) => {
+      if (initializer.dataType !== FLOAT16) {
+        place(kernels, base, source, first, count);
+        return true;
+      }
+      const wide = kernels.memory.reserveScratch(4 * count * width);
+      kernels.fw_widen_f16(source, wide, count * width);
+      place(kernels, base, wide, first, count);
+      return true;
+    });
+  }
+
+  /** @param {Initializer} initializer @param {number} rows @param {Placement["place"]} place */
+  #place(initializer, rows, place) {
+    if (initializer.byteLength % rows !== 0) {
+      throw cannotLower({ name: initializer.name, opType: "initializer" }, `its bytes are no ${rows} rows`);
+    }
+    this.placements.push({ initializer, rows, place });
+  }
+}

@@ -1,0 +1,76 @@
+/** Runs the engine in Node: compiled kernels from disk, threads of node:worker_threads, models from the model directory. */
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { setFlagsFromString } from "node:v8";
+import { Worker } from "node:worker_threads";
+
+import { EngineDecoderSession } from "../../../static/engine/decoder_session.js";
+import { EngineEncoderSession } from "../../../static/engine/encoder_session.js";
+import { loadEngine } from "../../../static/engine/engine.js";
+
+// Node 20 hides relaxed SIMD behind a flag, and its baseline compiler gets one of its instructions wrong.
+setFlagsFromString("--experimental-wasm-relaxed-simd");
+setFlagsFromString("--no-liftoff");
+
+export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../../..");
+export const BUILDS = [
+  { file: "kernels_relaxed_simd_threads.wasm", shared: true },
+  { file: "kernels_simd_threads.wasm", shared: true },
+  { file: "kernels_simd.wasm", shared: false },
+];
+
+/** Why the kernels cannot be tested here, or false. */
+export const kernelsMissing = BUILDS.every(({ file }) => existsSync(join(ROOT, "static/wasm", file)))
+  ? false
+  : "the kernels are not built; run `python -m wasm_kernels.build`";
+
+/** @param {string} file */
+export async function compileKernels(file) {
+  return WebAssembly.compile(await readFile(join(ROOT, "static/wasm", file)));
+}
+
+/** Where a bundled model lies. @param {string} id */
+export function modelDirectory(id) {
+  return join(ROOT, "models", id);
+}
+
+/** Why a bundled model cannot be tested here, or false. @param {string} id */
+export function modelMissing(id) {
+  return kernelsMissing || (existsSync(join(modelDirectory(id), "manifest.json")) ? false : `models/${id} is not there; run \`make models\``);
+}
+
+function createWorker() {
+  const worker = new Worker(new URL("./node_thread.mjs", import.meta.url));
+  const handle = {
+    onmessage: null,
+    onerror: null,
+    postMessage: (message) => worker.postMessage(message),
+    terminate: () => worker.terminate(),
+  };
+  worker.on("message", (data) => {
+    worker.unref(); // an idle thread must not keep a finished test alive
+    handle.onmessage?.({ data });
+  });
+  worker.on("error", (error) => handle.onerror?.(error));
+  return handle;
+}
+
+/**
+ * A session on some `.onnx` file.
+ * @param {string} path
+ * @param {{file: string, shared: boolean}} build
+ * @param {{threads?: number, contextLength?: number, read?: (path: string) => Promise<Uint8Array>}} [options] read gets a shard's path
+ */
+export async function openSession(path, build, { threads = 1, contextLength = 1024, read = readFile } = {}) {
+  const engine = await loadEngine(await readFile(path), {
+    module: await compileKernels(build.file),
+    threads,
+    shared: build.shared,
+    contextLength,
+    readShard: (location) => read(join(dirname(path), location)),
+    createWorker,
+  });
+  return engine.plan.model.decoder ? new EngineDecoderSession(engine, threads) : new EngineEncoderSession(engine, threads);
+}

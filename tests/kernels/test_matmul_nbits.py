@@ -1,0 +1,103 @@
+"""Holds the block-quantized products to the scalar reference and to exact arithmetic in numpy."""
+
+import numpy as np
+import pytest
+
+from tests.kernels.native_kernels import NbitsMatrix
+
+FORMATS = [(4, False), (4, True), (8, False)]
+SHAPES = [(1, 1, 1), (1, 32, 8), (1, 40, 9), (1, 576, 72), (1, 96, 333), (2, 64, 16), (5, 100, 37), (33, 64, 24)]
+
+
+def activations(rng, rows: int, inner: int, kind: str) -> np.ndarray:
+    x = rng.standard_normal((rows, inner)).astype(np.float32)
+    if kind == "zeros":
+        x[:] = 0
+    elif kind == "denormal":
+        x *= np.float32(1e-42)
+    elif kind == "huge":
+        x *= np.float32(1e30)
+    elif kind == "spikes":
+        x[:, ::7] *= 1000
+    elif kind == "equal":
+        x[:] = -3.5
+    return x
+
+
+@pytest.mark.parametrize(("bits", "affine"), FORMATS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", ["normal", "zeros", "denormal", "huge", "spikes", "equal"])
+def test_matches_reference(kernels, rng, bits, affine, shape, kind):
+    rows, inner, columns = shape
+    matrix = NbitsMatrix.random(rng, columns, inner, bits, affine=affine)
+    x = activations(rng, rows, inner, kind)
+    expected = kernels.reference(matrix, x)
+    magnitude = np.abs(x).max() * np.abs(matrix.dequantized()).sum(1).max()
+    np.testing.assert_allclose(kernels.matmul(matrix, x), expected, rtol=0, atol=3e-6 * magnitude + 1e-35)
+
+
+@pytest.mark.parametrize(("bits", "affine"), FORMATS)
+def test_is_close_to_exact_product(kernels, rng, bits, affine):
+    matrix = NbitsMatrix.random(rng, 64, 576, bits, affine=affine)
+    x = rng.standard_normal((9, 576)).astype(np.float32)
+    exact = x.astype(np.float64) @ matrix.dequantized().T
+    error = np.linalg.norm(kernels.matmul(matrix, x) - exact) / np.linalg.norm(exact)
+    assert error < 1e-2
+
+
+@pytest.mark.parametrize(("bits", "affine"), FORMATS)
+@pytest.mark.parametrize("rows", [1, 6])
+def test_column_ranges_give_the_same_bits(kernels, rng, bits, affine, rows):
+    matrix = NbitsMatrix.random(rng, 83, 160, bits, affine=affine)
+    x = rng.standard_normal((rows, 160)).astype(np.float32)
+    np.testing.assert_array_equal(kernels.matmul(matrix, x), kernels.matmul(matrix, x, cuts=(1, 4, 9)))
+
+
+@pytest.mark.parametrize(("bits", "affine"), FORMATS)
+def test_adds_bias(kernels, rng, bits, affine):
+    matrix = NbitsMatrix.random(rng, 21, 64, bits, affine=affine)
+    x = rng.standard_normal((3, 64)).astype(np.float32)
+    bias = rng.standard_normal(21).astype(np.float32)
+    np.testing.assert_allclose(kernels.matmul(matrix, x, bias=bias), kernels.matmul(matrix, x) + bias, rtol=1e-6)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_not_finite_activations_give_nan(kernels, rng, bits, bad):
+    matrix = NbitsMatrix.random(rng, 8, 64, bits)
+    x = np.ones((1, 64), np.float32)
+    x[0, 40] = bad
+    assert np.isnan(kernels.matmul(matrix, x)).all()
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_subnormal_scales_are_exact(kernels, rng, bits):
+    matrix = NbitsMatrix.random(rng, 8, 32, bits)
+    matrix.scales[:] = np.float16(6e-8)
+    x = rng.standard_normal((1, 32)).astype(np.float32)
+    np.testing.assert_allclose(kernels.matmul(matrix, x), kernels.reference(matrix, x), rtol=1e-4, atol=1e-10)
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_rejects_scales_that_are_not_finite(kernels, bad):
+    scales = np.ones((8, 1), np.float16)
+    scales[5] = bad
+    packed = np.zeros(kernels.packed_block_bytes(4, 0), np.uint8)
+    assert kernels.repack_scales(scales, 1, 1, 8, 0, packed, 1, 4, 0, 0) == 0
+
+
+def test_wide_blocks_repeat_their_scale(kernels, rng):
+    narrow = NbitsMatrix.random(rng, 8, 256, 4)
+    narrow.scales[:] = np.repeat(narrow.scales[:, ::4], 4, axis=1)
+    packed = np.zeros_like(kernels.pack(narrow))
+    kernels.repack_codes(narrow.codes, 8, 8, 0, packed, 8, 4, 0)
+    kernels.repack_scales(np.ascontiguousarray(narrow.scales[:, ::4]), 2, 4, 8, 0, packed, 8, 4, 0, 0)
+    np.testing.assert_array_equal(packed, kernels.pack(narrow))
+
+
+def test_gathers_rows_of_the_packed_table(kernels, rng):
+    matrix = NbitsMatrix.random(rng, 19, 72, 8)
+    ids = np.array([18, 0, 7, 8, 8], np.uint32)
+    y = np.zeros((5, 72), np.float32)
+    kernels.gather_q8(kernels.pack(matrix), matrix.blocks, ids, 5, 72, y, 72)
+    np.testing.assert_allclose(y, matrix.dequantized()[ids], rtol=1e-6)

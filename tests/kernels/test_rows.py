@@ -1,0 +1,101 @@
+"""Holds float products, norms, activation functions and float tables to numpy in float64."""
+
+import math
+
+import numpy as np
+import pytest
+
+FUNCTIONS = {
+    0: lambda a, b: a,
+    1: lambda a, b: a + b,
+    2: lambda a, b: a * b,
+    3: lambda a, b: a / (1 + np.exp(-a)),
+    4: lambda a, b: a / (1 + np.exp(-a)) * b,
+    5: lambda a, b: 0.5 * a * (1 + np.vectorize(math.erf)(a / math.sqrt(2))),
+    6: lambda a, b: np.maximum(a, 0),
+}
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 33, 8), (4, 20, 17), (7, 64, 24), (37, 5, 40)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_matmul_f32_matches_numpy(kernels, rng, shape, transposed):
+    rows, inner, columns = shape
+    weight = rng.standard_normal((columns, inner)).astype(np.float32)
+    x = rng.standard_normal((rows, inner)).astype(np.float32)
+    bias = rng.standard_normal(columns).astype(np.float32)
+    groups = -(-columns // 8)
+    packed = np.zeros((groups, inner, 8), np.float32)
+    if transposed:  # stored [inner, columns], placed in two runs of its rows
+        stored, cut = np.ascontiguousarray(weight.T), inner // 2
+        for first, last in ((0, cut), (cut, inner)):
+            part = np.ascontiguousarray(stored[first:last])
+            kernels.repack_f32(part, 1, columns, columns, 0, last - first, packed, inner, first)
+    else:
+        kernels.repack_f32(weight, inner, 1, columns, 0, inner, packed, inner, 0)
+    y = np.zeros((rows, columns), np.float32)
+    kernels.matmul_f32(packed, x, inner, rows, inner, 0, groups, columns, bias, y, columns)
+    exact = x.astype(np.float64) @ weight.T.astype(np.float64) + bias
+    np.testing.assert_allclose(y, exact, rtol=0, atol=1e-5 * (1 + np.abs(exact).max()))
+
+
+@pytest.mark.parametrize("width", [1, 4, 30, 576])
+@pytest.mark.parametrize("centered", [0, 1])
+@pytest.mark.parametrize("skipped", [False, True])
+def test_normalize_matches_numpy(kernels, rng, width, centered, skipped):
+    x, skip = (rng.standard_normal((3, width)).astype(np.float32) + 2 for _ in range(2))
+    weight, bias, skip_bias = (rng.standard_normal(width).astype(np.float32) for _ in range(3))
+    y, total = np.zeros((3, width), np.float32), np.zeros((3, width), np.float32)
+    extra = (skip, width, skip_bias) if skipped else (None, 0, None)
+    kept = total if skipped else None
+    kernels.normalize(x, width, *extra, weight, bias, y, kept, 3, width, 1e-6, centered)
+    summed = x.astype(np.float64) + (skip + skip_bias if skipped else 0)
+    shifted = summed - summed.mean(-1, keepdims=True) if centered else summed
+    expected = shifted / np.sqrt((shifted**2).mean(-1, keepdims=True) + 1e-6) * weight + bias
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=2e-5)
+    if skipped:
+        np.testing.assert_allclose(total, summed, rtol=1e-6, atol=1e-6)
+
+
+def test_normalize_without_total_keeps_the_sum_to_itself(kernels, rng):
+    x, skip = (rng.standard_normal((2, 12)).astype(np.float32) for _ in range(2))
+    before, weight = x.copy(), np.ones(12, np.float32)
+    with_total, without, total = (np.zeros((2, 12), np.float32) for _ in range(3))
+    kernels.normalize(x, 12, skip, 12, None, weight, None, with_total, total, 2, 12, 1e-6, 1)
+    kernels.normalize(x, 12, skip, 12, None, weight, None, without, None, 2, 12, 1e-6, 1)
+    np.testing.assert_array_equal(with_total, without)
+    np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("width", [1, 7, 64])
+def test_elementwise_matches_numpy(kernels, rng, function, width):
+    a = (rng.standard_normal((3, width + 5)) * 6).astype(np.float32)
+    b = rng.standard_normal((3, width)).astype(np.float32)
+    y = np.zeros((3, width), np.float32)
+    kernels.elementwise(function, a, width + 5, b, width, y, 3, width)
+    expected = FUNCTIONS[function](a[:, :width].astype(np.float64), b.astype(np.float64))
+    np.testing.assert_allclose(y, expected, rtol=2e-6, atol=2e-6)
+
+
+@pytest.mark.parametrize("function", [3, 5])
+def test_activation_functions_survive_extremes(kernels, function):
+    a = np.array([[-np.inf, -1e30, -100.0, -0.0, 0.0, 100.0, 1e30, 3e38]], np.float32)
+    y = np.zeros_like(a)
+    kernels.elementwise(function, a, 8, a, 8, y, 1, 8)
+    np.testing.assert_allclose(y[0, 1:], [0, 0, 0, 0, 100, 1e30, 3e38], atol=1e-7)
+
+
+def test_gathers_float_rows(kernels, rng):
+    table = rng.standard_normal((9, 5)).astype(np.float32)
+    ids = np.array([8, 0, 8], np.uint32)
+    y = np.zeros((3, 5), np.float32)
+    kernels.gather_f32(table, ids, 3, 5, y, 5)
+    np.testing.assert_array_equal(y, table[ids])
+
+
+def test_widens_every_finite_float16(kernels):
+    halves = np.arange(1 << 16, dtype=np.uint16)
+    halves = halves[np.isfinite(halves.view(np.float16))]
+    wide = np.zeros(len(halves), np.float32)
+    kernels.widen_f16(halves, wide, len(halves))
+    np.testing.assert_array_equal(wide, halves.view(np.float16).astype(np.float32))

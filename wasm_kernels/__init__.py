@@ -1,0 +1,1 @@
+"""The compute kernels in C and their build."""

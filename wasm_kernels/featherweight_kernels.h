@@ -1,0 +1,102 @@
+/* Featherweight's compute kernels: the manual.
+
+   Freestanding C11: no libc, no allocation, no global state beside the plan that runs. One source, three WebAssembly
+   builds (relaxed SIMD + threads, SIMD + threads, SIMD) and a native library for tests.
+
+   Conventions
+   - Numbers are float32, row-major; `*_stride` counts floats from one row to the next; "8-bit" means int8 codes.
+   - A matrix product is y[rows][columns] = x[rows][inner] * w[columns][inner]^T + bias[columns]; bias may be null.
+   - `begin`, `end` select groups of 8 columns, so that threads can share one product.
+   - Callers check sizes and bounds before they enter a kernel; kernels trust their arguments.
+   - Infinite or NaN activations make the block's results NaN; nothing traps. */
+#pragma once
+#include <stdint.h>
+
+#if defined(__wasm__)
+#define EXPORT
+#else
+#define EXPORT __attribute__((visibility("default")))
+#endif
+
+/* ---- weights (layouts: matmul_nbits.h) */
+
+/* Bytes of one packed block of 8 columns x 32 inner; a matrix takes ceil(columns / 8) * ceil(inner / 32) of them, and
+   has to be zero before it is filled. */
+uint32_t fw_packed_block_bytes(uint32_t bits, uint32_t affine);
+
+/* Codes of MatMulNBits [rows][source_blocks][4 * bits bytes], 32 codes a block, to columns first_row... of `packed`;
+   source_blocks >= blocks. 4-bit codes: the even element is the low nibble. */
+void fw_repack_codes(const uint8_t *codes, uint32_t source_blocks, uint32_t rows, uint32_t first_row, uint8_t *packed,
+                     uint32_t blocks, uint32_t bits, uint32_t affine);
+
+/* Scales (or offsets) float16 [rows][source_blocks], each for `repeat` blocks of 32. Returns 0 when one is not finite.
+   Without offsets a weight is scale * (code - 2^(bits - 1)); with them (4 bits) it is scale * code + offset. */
+uint32_t fw_repack_scales(const uint16_t *scales, uint32_t source_blocks, uint32_t repeat, uint32_t rows,
+                          uint32_t first_row, uint8_t *packed, uint32_t blocks, uint32_t bits, uint32_t affine,
+                          uint32_t is_offset);
+
+/* Floats to [groups of 8][inner][8]: source element (r, k) lies at r * row_stride + k * column_stride and becomes
+   column first_row + r, inner first_inner + k. */
+void fw_repack_f32(const float *source, uint32_t row_stride, uint32_t column_stride, uint32_t rows, uint32_t first_row,
+                   uint32_t columns, float *packed, uint32_t inner, uint32_t first_inner);
+
+void fw_widen_f16(const uint16_t *source, float *target, uint32_t count);
+
+/* ---- matrix products */
+
+/* Bytes of one quantized block of 32 activations, for weights of `bits`. */
+uint32_t fw_activation_block_bytes(uint32_t bits);
+
+/* x [rows][width] to blocks [rows][ceil(width / 32)]: one scale a block; codes of 8 bits for 4-bit
+   weights, of 16 bits for 8-bit ones (their products are 16 bits wide either way). */
+void fw_quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, uint32_t rows, uint32_t width, uint32_t bits);
+
+void fw_matmul_q4(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_t rows, uint32_t blocks, uint32_t begin,
+                  uint32_t end, uint32_t columns, const float *bias, float *y, uint32_t y_stride);
+void fw_matmul_q8(const uint8_t *w, const uint8_t *a, uint32_t rows, uint32_t blocks, uint32_t begin, uint32_t end,
+                  uint32_t columns, const float *bias, float *y, uint32_t y_stride);
+void fw_matmul_f32(const float *w, const float *x, uint32_t x_stride, uint32_t rows, uint32_t inner, uint32_t begin,
+                   uint32_t end, uint32_t columns, const float *bias, float *y, uint32_t y_stride);
+
+/* ---- rows */
+
+/* y[r] = row ids[r] of a packed 8-bit matrix, or of a float table [..][width]. */
+void fw_gather_q8(const uint8_t *packed, uint32_t blocks, const uint32_t *ids, uint32_t rows, uint32_t width, float *y,
+                  uint32_t y_stride);
+void fw_gather_f32(const float *table, const uint32_t *ids, uint32_t rows, uint32_t width, float *y, uint32_t y_stride);
+
+/* y = normalized(x + skip + skip_bias) * weight + bias over the last axis; RMSNorm, or LayerNorm when `centered`.
+   skip, skip_bias, bias and total may be null; total [rows][width] receives the sum. y and total are contiguous. */
+void fw_normalize(const float *x, uint32_t x_stride, const float *skip, uint32_t skip_stride, const float *skip_bias,
+                  const float *weight, const float *bias, float *y, float *total, uint32_t rows, uint32_t width,
+                  float epsilon, uint32_t centered);
+
+enum { FW_COPY, FW_ADD, FW_MUL, FW_SILU, FW_SILU_MUL, FW_GELU, FW_RELU };
+
+/* y[r] = function(a[r], b[r]); FW_SILU_MUL is silu(a) * b, FW_GELU the exact form. y is contiguous. */
+void fw_elementwise(uint32_t function, const float *a, uint32_t a_stride, const float *b, uint32_t b_stride, float *y,
+                    uint32_t rows, uint32_t width);
+
+/* ---- attention */
+
+#define FW_PAGE_TOKENS 256
+#define FW_MAX_HEAD_DIM 256
+
+/* A cache in pages of FW_PAGE_TOKENS slots, so that it grows without moving. A page holds, at layer_offset, for each
+   head: keys [FW_PAGE_TOKENS / 32][head_dim][32], then values [FW_PAGE_TOKENS][head_dim]; float16 when `half`. */
+typedef struct {
+  const uintptr_t *pages;
+  uint32_t layer_offset, head_dim, half;
+} fw_kv_cache;
+
+/* Rotate q and k in place (rotary embedding in halves; tables [positions][head_dim / 2], null for none) and store k and
+   v in the slot of each row. head_dim is a multiple of 8. */
+void fw_append_kv(const fw_kv_cache *cache, float *q, uint32_t q_stride, float *k, uint32_t k_stride, const float *v,
+                  uint32_t v_stride, const float *cosine, const float *sine, const uint32_t *positions,
+                  const uint32_t *slots, uint32_t rows, uint32_t heads, uint32_t kv_heads);
+
+/* Attention of the query heads of one KV head over `keys` slots from key_base (a multiple of 32) on. The last row sees
+   all of them, with `causal` each row before it one less. */
+void fw_attend(const fw_kv_cache *cache, uint32_t kv_head, const float *q, uint32_t q_stride, float *y,
+               uint32_t y_stride, uint32_t rows, uint32_t heads_per_kv, uint32_t key_base, uint32_t keys,
+               uint32_t causal, float scale);

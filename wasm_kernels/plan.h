@@ -1,0 +1,62 @@
+/* Owns the form in which a lowered graph lies in memory: steps of 24 words, run over rows by any number of threads.
+   static/engine/plan_format.js writes the same words. */
+#pragma once
+#include <stdint.h>
+
+enum {
+  FW_OP_GATHER_F32,
+  FW_OP_GATHER_Q8,
+  FW_OP_NORMALIZE,
+  FW_OP_QUANTIZE,
+  FW_OP_MATMUL_Q4,
+  FW_OP_MATMUL_Q8,
+  FW_OP_MATMUL_F32,
+  FW_OP_APPEND_KV,
+  FW_OP_ATTEND,
+  FW_OP_ELEMENTWISE,
+};
+
+/* Which rows a step works on: all of the run, the last ones (logits), or the first of each sequence (classifiers). */
+enum { FW_ROWS_ALL, FW_ROWS_LAST, FW_ROWS_FIRST, FW_ROWS_KINDS };
+
+typedef struct {
+  uint32_t op, rows_kind;
+  uint32_t mode; /* function, bits, affine, causal or centered, as the operator's kernel reads it */
+  uintptr_t input;
+  uint32_t input_stride;
+  uintptr_t second; /* ids, skip, keys, or b */
+  uint32_t second_stride;
+  uintptr_t weight, bias;
+  uintptr_t third; /* skip_bias or values */
+  uint32_t third_stride;
+  uintptr_t output;
+  uint32_t output_stride;
+  uintptr_t total;
+  uint32_t width, columns;
+  uint32_t heads, kv_heads, head_dim, half, layer_offset;
+  float scale; /* epsilon, or the factor of attention scores */
+  uintptr_t cosine, sine;
+} fw_step;
+
+/* A run of consecutive rows of one sequence, for attention. */
+typedef struct {
+  uint32_t first_row, rows, key_base, keys;
+} fw_tile;
+
+typedef struct {
+  uint32_t epoch; /* counts runs; workers sleep on it */
+  uint32_t begin, end, threads, stop, sleepers;
+  uint32_t rows[FW_ROWS_KINDS];
+  uint32_t tile_count;
+  uintptr_t steps, claims, totals, finished; /* [steps] of fw_step, uint64_t, uint32_t, uint32_t */
+  uintptr_t positions, slots, pages, tiles;  /* [rows], [rows], [pages], [tile_count] */
+} fw_plan;
+
+uint32_t fw_step_chunks(const fw_plan *plan, const fw_step *step);
+void fw_step_run(const fw_plan *plan, const fw_step *step, uint32_t chunk);
+
+/* Run steps begin..end over the rows that the plan names; returns when all are done. */
+void fw_plan_run(fw_plan *plan, uint32_t begin, uint32_t end);
+
+/* Help with every run until plan->stop; for worker threads, on a stack of their own. */
+void fw_worker_loop(fw_plan *plan);

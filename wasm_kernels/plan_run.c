@@ -1,0 +1,109 @@
+/* All threads walk one plan: chunks are claimed, never assigned, so nobody waits for a thread that the system does not
+   run. A step begins when every chunk of the step before it is finished. */
+#include "featherweight_kernels.h"
+#include "plan.h"
+
+#if defined(__wasm_atomics__)
+#define HAS_THREADS 1
+#else
+#define HAS_THREADS 0
+#endif
+
+static void run_alone(fw_plan *plan, uint32_t begin, uint32_t end) {
+  const fw_step *steps = (const fw_step *)plan->steps;
+  for (uint32_t s = begin; s < end; s++) {
+    const uint32_t chunks = fw_step_chunks(plan, &steps[s]);
+    for (uint32_t chunk = 0; chunk < chunks; chunk++) fw_step_run(plan, &steps[s], chunk);
+  }
+}
+
+#if HAS_THREADS
+#define SPIN_STEP 4000   /* polls before a thread sleeps inside a run, about 10 us */
+#define SPIN_IDLE 20000  /* polls before it sleeps between runs */
+
+static uint32_t load(const uint32_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
+
+/* Wait until *word is no longer `seen`; a waker has to look at plan->sleepers. */
+static void wait_change(fw_plan *plan, uint32_t *word, uint32_t seen, uint32_t polls) {
+  for (uint32_t i = 0; i < polls; i++) {
+    if (load(word) != seen) return;
+  }
+  __atomic_fetch_add(&plan->sleepers, 1, __ATOMIC_SEQ_CST);
+  __builtin_wasm_memory_atomic_wait32((int *)word, (int)seen, -1);
+  __atomic_fetch_sub(&plan->sleepers, 1, __ATOMIC_SEQ_CST);
+}
+
+static void wake(fw_plan *plan, uint32_t *word) {
+  if (load(&plan->sleepers)) __builtin_wasm_memory_atomic_notify((int *)word, 0xffffffffu);
+}
+
+/* Take one chunk of step s in this epoch. A claim holds the epoch beside the count, so that a thread which slept through
+   the end of a run can never take work of the next one on old terms. Returns 0 when there is none. */
+static int claim(uint64_t *word, uint32_t epoch, const uint32_t *total, uint32_t *chunk) {
+  uint64_t seen = __atomic_load_n(word, __ATOMIC_SEQ_CST);
+  for (;;) {
+    *chunk = (uint32_t)seen;
+    if ((uint32_t)(seen >> 32) != epoch || *chunk >= load(total)) return 0;
+    if (__atomic_compare_exchange_n(word, &seen, seen + 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) return 1;
+  }
+}
+
+static void walk(fw_plan *plan, uint32_t epoch, uint32_t begin, uint32_t end) {
+  const fw_step *steps = (const fw_step *)plan->steps;
+  uint64_t *claims = (uint64_t *)plan->claims;
+  uint32_t *totals = (uint32_t *)plan->totals, *finished = (uint32_t *)plan->finished, chunk;
+  for (uint32_t s = begin; s < end; s++) {
+    while (claim(&claims[s], epoch, &totals[s], &chunk)) {
+      fw_step_run(plan, &steps[s], chunk);
+      if (__atomic_add_fetch(&finished[s], 1, __ATOMIC_SEQ_CST) == load(&totals[s])) wake(plan, &finished[s]);
+    }
+    for (;;) {
+      const uint32_t count = load(&finished[s]);
+      if (count >= load(&totals[s])) break;
+      if (load(&plan->epoch) != epoch) return;
+      wait_change(plan, &finished[s], count, SPIN_STEP);
+    }
+  }
+}
+
+static void run_together(fw_plan *plan, uint32_t begin, uint32_t end) {
+  const uint32_t epoch = plan->epoch + 1;
+  const fw_step *steps = (const fw_step *)plan->steps;
+  uint64_t *claims = (uint64_t *)plan->claims;
+  uint32_t *totals = (uint32_t *)plan->totals, *finished = (uint32_t *)plan->finished;
+  /* The new epoch goes into every claim first: from then on no late thread can take anything. */
+  for (uint32_t s = begin; s < end; s++) __atomic_store_n(&claims[s], (uint64_t)epoch << 32, __ATOMIC_SEQ_CST);
+  for (uint32_t s = begin; s < end; s++) {
+    __atomic_store_n(&finished[s], 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&totals[s], fw_step_chunks(plan, &steps[s]), __ATOMIC_SEQ_CST);
+  }
+  plan->begin = begin;
+  plan->end = end;
+  __atomic_store_n(&plan->epoch, epoch, __ATOMIC_SEQ_CST);
+  wake(plan, &plan->epoch);
+  walk(plan, epoch, begin, end);
+}
+#endif
+
+EXPORT void fw_plan_run(fw_plan *plan, uint32_t begin, uint32_t end) {
+#if HAS_THREADS
+  if (plan->threads > 1) {
+    run_together(plan, begin, end);
+    return;
+  }
+#endif
+  run_alone(plan, begin, end);
+}
+
+EXPORT void fw_worker_loop(fw_plan *plan) {
+#if HAS_THREADS
+  uint32_t epoch = 0;
+  while (!load(&plan->stop)) {
+    wait_change(plan, &plan->epoch, epoch, SPIN_IDLE);
+    epoch = load(&plan->epoch);
+    walk(plan, epoch, plan->begin, plan->end);
+  }
+#else
+  (void)plan;
+#endif
+}

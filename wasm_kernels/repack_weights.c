@@ -1,0 +1,63 @@
+/* Weights from the layouts of ONNX into the ones that the matmuls read, any run of rows at a time. */
+#include "featherweight_kernels.h"
+#include "float_math.h"
+#include "matmul_nbits.h"
+
+EXPORT uint32_t fw_packed_block_bytes(uint32_t bits, uint32_t affine) { return (uint32_t)packed_block_bytes(bits, affine); }
+
+static void place_q4(const uint8_t *codes, uint8_t *packed, uint32_t c) {
+  for (uint32_t k = 0; k < 16; k++) {
+    uint32_t high = k + 16;
+    uint8_t low_code = (codes[k / 2] >> (4 * (k & 1))) & 15, high_code = (codes[high / 2] >> (4 * (high & 1))) & 15;
+    packed[32 * (k / 4) + 4 * c + (k & 3)] = (uint8_t)(low_code | (high_code << 4));
+  }
+}
+
+static void place_q8(const uint8_t *codes, uint8_t *packed, uint32_t c) {
+  for (uint32_t k = 0; k < 32; k++) packed[16 * (k / 2) + 2 * c + (k & 1)] = codes[k] ^ 0x80;
+}
+
+EXPORT void fw_repack_codes(const uint8_t *codes, uint32_t source_blocks, uint32_t rows, uint32_t first_row,
+                            uint8_t *packed, uint32_t blocks, uint32_t bits, uint32_t affine) {
+  const size_t step = packed_block_bytes(bits, affine), header = affine ? 32 : 16, bytes = 4 * bits;
+  for (uint32_t r = 0; r < rows; r++, codes += source_blocks * bytes) {
+    const uint32_t n = first_row + r;
+    uint8_t *block = packed + (size_t)(n / 8) * blocks * step + header;
+    for (uint32_t b = 0; b < blocks; b++, block += step) {
+      if (bits == 4) {
+        place_q4(codes + b * bytes, block, n & 7);
+      } else {
+        place_q8(codes + b * bytes, block, n & 7);
+      }
+    }
+  }
+}
+
+EXPORT uint32_t fw_repack_scales(const uint16_t *scales, uint32_t source_blocks, uint32_t repeat, uint32_t rows,
+                                 uint32_t first_row, uint8_t *packed, uint32_t blocks, uint32_t bits, uint32_t affine,
+                                 uint32_t is_offset) {
+  const size_t step = packed_block_bytes(bits, affine);
+  for (uint32_t r = 0; r < rows; r++, scales += source_blocks) {
+    const uint32_t n = first_row + r;
+    uint8_t *block = packed + (size_t)(n / 8) * blocks * step + (is_offset ? 16 : 0) + 2 * (n & 7);
+    for (uint32_t b = 0; b < blocks; b++, block += step) {
+      uint16_t half = scales[b / repeat];
+      if ((half & 0x7c00) == 0x7c00) return 0; /* infinite or not a number */
+      __builtin_memcpy(block, &half, 2);
+    }
+  }
+  return 1;
+}
+
+EXPORT void fw_repack_f32(const float *source, uint32_t row_stride, uint32_t column_stride, uint32_t rows,
+                          uint32_t first_row, uint32_t columns, float *packed, uint32_t inner, uint32_t first_inner) {
+  for (uint32_t r = 0; r < rows; r++) {
+    const uint32_t n = first_row + r;
+    float *target = packed + ((size_t)(n / 8) * inner + first_inner) * 8 + (n & 7);
+    for (uint32_t k = 0; k < columns; k++) target[(size_t)k * 8] = source[(size_t)r * row_stride + (size_t)k * column_stride];
+  }
+}
+
+EXPORT void fw_widen_f16(const uint16_t *source, float *target, uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) target[i] = f16_to_f32(source[i]);
+}

@@ -1,0 +1,126 @@
+/* Owns the 128-bit vectors of every kernel: clang vector types, plus the few instructions that C cannot express. */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+#if defined(__wasm__)
+#include <wasm_simd128.h>
+#endif
+
+#define INLINE static inline __attribute__((always_inline, unused))
+
+typedef float f32x4 __attribute__((vector_size(16)));
+typedef int32_t i32x4 __attribute__((vector_size(16)));
+typedef uint32_t u32x4 __attribute__((vector_size(16)));
+typedef int16_t i16x8 __attribute__((vector_size(16)));
+typedef uint16_t u16x8 __attribute__((vector_size(16)));
+typedef int8_t i8x16 __attribute__((vector_size(16)));
+typedef int16_t i16x4 __attribute__((vector_size(8)));
+typedef int8_t i8x8 __attribute__((vector_size(8)));
+
+/* An int8 x int7 dot product in one instruction: relaxed SIMD, or x86's pmaddubsw. Elsewhere weights widen to 16 bits. */
+#if defined(__wasm_relaxed_simd__) || (defined(__x86_64__) && defined(__SSSE3__))
+#define HAS_DOT_I8 1
+#else
+#define HAS_DOT_I8 0
+#endif
+
+INLINE f32x4 load_f32x4(const float *p) {
+  f32x4 v;
+  __builtin_memcpy(&v, p, 16);
+  return v;
+}
+
+INLINE void store_f32x4(float *p, f32x4 v) { __builtin_memcpy(p, &v, 16); }
+
+INLINE u16x8 load_u16x8(const void *p) {
+  u16x8 v;
+  __builtin_memcpy(&v, p, 16);
+  return v;
+}
+
+INLINE f32x4 splat_f32(float x) { return (f32x4){x, x, x, x}; }
+
+INLINE f32x4 load_splat_f32(const void *p) {
+  float x;
+  __builtin_memcpy(&x, p, 4);
+  return splat_f32(x);
+}
+
+INLINE i32x4 load_splat_i32(const void *p) {
+  int32_t x;
+  __builtin_memcpy(&x, p, 4);
+  return (i32x4){x, x, x, x};
+}
+
+INLINE f32x4 to_f32x4(i32x4 v) { return __builtin_convertvector(v, f32x4); }
+
+/* a * b + c, fused where the machine has it. */
+INLINE f32x4 madd(f32x4 a, f32x4 b, f32x4 c) {
+#if defined(__wasm_relaxed_simd__)
+  return (f32x4)wasm_f32x4_relaxed_madd((v128_t)a, (v128_t)b, (v128_t)c);
+#else
+  return a * b + c;
+#endif
+}
+
+/* Products of neighbouring lanes, added in pairs. */
+INLINE i32x4 dot_i16x8(i16x8 a, i16x8 b) {
+#if defined(__wasm__)
+  return (i32x4)wasm_i32x4_dot_i16x8((v128_t)a, (v128_t)b);
+#elif defined(__SSE2__)
+  return (i32x4)__builtin_ia32_pmaddwd128(a, b);
+#else
+  i32x4 r;
+  for (int i = 0; i < 4; i++) r[i] = a[2 * i] * b[2 * i] + a[2 * i + 1] * b[2 * i + 1];
+  return r;
+#endif
+}
+
+#if HAS_DOT_I8
+/* Signed 8-bit times 7-bit unsigned, added in pairs to 16 bits; exact while |a| * 127 * 2 fits, which 4-bit weights do. */
+INLINE i16x8 dot_i8x16_i7x16(i8x16 a, i8x16 w) {
+#if defined(__wasm__)
+  return (i16x8)wasm_i16x8_relaxed_dot_i8x16_i7x16((v128_t)a, (v128_t)w);
+#else
+  return (i16x8)__builtin_ia32_pmaddubsw128(w, a);
+#endif
+}
+#endif
+
+INLINE i16x8 load_i8x8_as_i16(const void *p) {
+#if defined(__wasm__)
+  return (i16x8)wasm_i16x8_load8x8(p);
+#else
+  i8x8 v;
+  __builtin_memcpy(&v, p, 8);
+  return __builtin_convertvector(v, i16x8);
+#endif
+}
+
+/* Four float16 as float32; finite values only, subnormals included. */
+INLINE f32x4 load_f16x4(const void *p) {
+#if defined(__wasm__)
+  i32x4 bits = (i32x4)wasm_i32x4_load16x4(p);
+#else
+  i16x4 v;
+  __builtin_memcpy(&v, p, 8);
+  i32x4 bits = __builtin_convertvector(v, i32x4);
+#endif
+  const int32_t keep = (int32_t)0x8fffe000; /* sign, 5 bits of exponent, 10 of mantissa */
+  bits = (bits << 13) & (i32x4){keep, keep, keep, keep};
+  return (f32x4)bits * splat_f32(0x1p112f);
+}
+
+INLINE float sum_f32x4(f32x4 v) { return (v[0] + v[1]) + (v[2] + v[3]); }
+
+INLINE f32x4 max_f32x4(f32x4 a, f32x4 b) {
+  i32x4 greater = a > b;
+  return (f32x4)(((i32x4)a & greater) | ((i32x4)b & ~greater));
+}
+
+INLINE float max_of_f32x4(f32x4 v) {
+  float a = v[0] > v[1] ? v[0] : v[1], b = v[2] > v[3] ? v[2] : v[3];
+  return a > b ? a : b;
+}
+
+INLINE f32x4 abs_f32x4(f32x4 v) { return (f32x4)((i32x4)v & (i32x4){0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff}); }
