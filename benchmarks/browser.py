@@ -64,7 +64,7 @@ ENCODER = """async ({url, dtype, backend, texts, repeats, words}) => {
   return { load_s, embed_texts_per_s: texts / times[times.length >> 1] * 1000, peak_memory_bytes, threads };
 }"""
 CONFIGURATIONS = [(SMOLLM2, "q4"), (SMOLLM2, "q8"), (MINILM, "q8"), (MINILM, "fp32")]
-BACKENDS = ["ort-wasm"]
+BACKENDS = ["wasm", "ort-wasm"]
 
 
 def measure(playwright: Playwright, base_url: str, model: str, dtype: str, backend: str) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Answers what a model directory holds: variants, sizes, operators and the memory that a run will need."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,17 @@ from convert import manifest
 from convert.errors import BadModelDirectory
 
 DEFAULT_CONTEXT_LENGTH = 2048
+PREFILL_TOKENS = 128
+"""Tokens of a prompt that are taken to run at once; the browser's prediction takes the same."""
 
 
 @dataclass(frozen=True)
 class VariantReport:
-    """One variant; ``memory_bytes`` is weights, KV cache of ``context_length`` tokens and activations of one."""
+    """One variant.
+
+    ``memory_bytes`` is one copy of the weights, the KV cache of ``context_length`` tokens and the activations of a
+    prompt; what a runtime holds besides (its own code, copies while it loads) comes on top.
+    """
 
     dtype: str
     block_size: int | None
@@ -78,10 +85,14 @@ def _variant(model_dir: Path, variant: manifest.Variant, tokens: int) -> Variant
         download_bytes=variant.download_bytes,
         weight_bytes=variant.weight_bytes,
         files=len(variant.files),
-        operators=dict(sorted(Counter(node.op_type for node in load_graph(model_dir / variant.graph).node).items())),
+        operators=dict(sorted(Counter(node.op_type for node in walk(load_graph(model_dir / variant.graph))).items())),
         macs_per_token=sum(item.macs for item in cost.per_token.values()),
         context_length=tokens,
-        memory_bytes=variant.weight_bytes + tokens * cost.kv_bytes_per_token + cost.activation_bytes_per_token,
+        memory_bytes=(
+            variant.weight_bytes
+            + tokens * cost.kv_bytes_per_token
+            + min(tokens, PREFILL_TOKENS) * cost.activation_bytes_per_token
+        ),
     )
 
 
@@ -91,3 +102,12 @@ def load_graph(path: Path) -> onnx.GraphProto:
         return onnx.load(path, load_external_data=False).graph
     except Exception as error:  # protobuf's errors have no common public base
         raise BadModelDirectory(f"{path}: not a readable ONNX graph ({error}); convert the model again") from error
+
+
+def walk(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Every node of ``graph``, those of its subgraphs included."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from walk(inner)

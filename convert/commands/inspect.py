@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from convert.commands.output import json_option, megabytes, print_json, print_table
-from convert.inspection import inspect_model
 
 
 @click.command()
@@ -13,7 +12,17 @@ from convert.inspection import inspect_model
 @click.option("--context", "context_length", type=click.IntRange(1), help="Tokens of the memory estimate.")
 @json_option
 def inspect(model_dir: Path, context_length: int | None, as_json: bool) -> None:
-    """Show variants, sizes, parameters, operators and predicted memory of MODEL_DIR."""
+    """Show variants, sizes, parameters, operators and predicted memory of MODEL_DIR.
+
+    The memory is that of one copy of the weights, of the KV cache at --context tokens, and of a prompt's activations.
+
+    \b
+    Examples:
+      featherweight inspect models/smollm2-135m-instruct --context 8192
+      featherweight inspect models/minilm-distilbert --json
+    """
+    from convert.inspection import inspect_model  # slow to import
+
     report = inspect_model(model_dir, context_length=context_length)
     if as_json:
         print_json(report)

@@ -31,3 +31,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+
+
+def one_line(text: str) -> str:
+    """``text`` on one line, without the control characters that a hostile file name could send to a terminal."""
+    return "".join(each if each.isprintable() else "?" for each in " ".join(text.split()))

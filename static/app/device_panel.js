@@ -38,12 +38,7 @@ function describeEngine({ crossOriginIsolated, wasm }) {
   if (!wasm.simd) return "This browser is too old for these models: its WebAssembly has no SIMD.";
   const parts = ["SIMD", wasm.relaxedSimd ? "relaxed SIMD" : "", crossOriginIsolated && wasm.threads ? "threads" : ""];
   const isolation = crossOriginIsolated ? "" : " The page is not cross-origin isolated, so models run on one thread.";
-  return `WebAssembly with ${joinWords(parts.filter(Boolean))}.${isolation}`;
-}
-
-/** @param {string[]} words */
-function joinWords(words) {
-  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+  return `WebAssembly: ${parts.filter(Boolean).join(", ")}.${isolation}`;
 }
 
 /**

@@ -4,6 +4,7 @@ import { announce } from "./announcer.js";
 import { find, fromTemplate, make } from "./dom.js";
 import { downloadPanel } from "./download_panel.js";
 import { formatBytes, formatCount, formatParameters, formatPart } from "./format.js";
+import { recall, remember } from "./local_storage.js";
 import { UNFINISHED, clearProblem, showAdvice, showProblem } from "./problem.js";
 import { modelScale } from "./scale.js";
 import { describeVariant, describeVerdict, licenseName, taskName } from "./wording.js";
@@ -81,6 +82,11 @@ export class ModelCard {
     return this.select.value;
   }
 
+  /** A variant shares its tokenizer with its siblings, so bytes alone do not say whether its own download has begun. */
+  get #begunKey() {
+    return `begun.${this.row.id}.${this.dtype}`;
+  }
+
   /** @param {string} dtype ignored when the model has no such variant */
   choose(dtype) {
     if (this.row.variants.some((variant) => variant.dtype === dtype)) this.select.value = dtype;
@@ -142,6 +148,7 @@ export class ModelCard {
   /** Turns the scale into the progress bar of a load. */
   startLoading() {
     this.#loading = true;
+    remember(this.#begunKey, true);
     clearProblem(this.problemSlot);
     this.progress.start(this.status?.presentBytes ?? 0, this.variant.download_bytes);
     this.#draw();
@@ -187,6 +194,7 @@ export class ModelCard {
   async #remove() {
     try {
       await removeVariant(this.row.manifest_url, this.dtype);
+      remember(this.#begunKey, undefined);
       announce(`${this.row.name} was removed from this device.`);
       await this.weigh();
       this.openButton.focus();
@@ -199,6 +207,7 @@ export class ModelCard {
     const { presentBytes = 0, complete = false } = this.status ?? {};
     const running = this.#runningDtype === this.dtype;
     const { download_bytes: total } = this.variant;
+    const begun = presentBytes > 0 && recall(this.#begunKey) === true;
     find(this.root, ".model-weight", HTMLElement).hidden = this.#loading;
     find(this.root, ".model-progress", HTMLElement).hidden = !this.#loading;
     find(this.root, ".model-here", HTMLElement).hidden = !complete;
@@ -208,11 +217,11 @@ export class ModelCard {
       ? "Continue"
       : complete
         ? "Open"
-        : presentBytes > 0
+        : begun
           ? `Resume, ${formatPart(presentBytes, total)} here`
-          : `Download ${formatBytes(total)}`;
+          : `Download ${formatBytes(total - presentBytes)}`;
     this.cancelButton.hidden = !this.#loading;
-    this.removeButton.hidden = this.#loading || running || presentBytes === 0;
+    this.removeButton.hidden = this.#loading || running || !(begun || complete);
     this.removeButton.textContent = complete ? "Remove" : "Discard";
     this.removeButton.setAttribute("aria-label", `${this.removeButton.textContent} ${this.row.name}, ${this.dtype}`);
     this.scale.show(this.#sizes);

@@ -1,6 +1,7 @@
 /** Owns the backend that runs on onnxruntime-web, on the CPU (ort-wasm) and on the GPU (ort-webgpu). */
 
 import { throwIfAborted } from "../errors.js";
+import { tryOut } from "./gpu_trial.js";
 import { OrtDecoderSession } from "./ort_decoder.js";
 import { toFeatherweightError } from "./ort_errors.js";
 
@@ -81,25 +82,6 @@ async function load({ manifest, variant, readFile }, { threads, signal }, backen
 function importOrt(onGpu) {
   if (onGpu) return import("../vendor/onnxruntime-web/ort.webgpu.min.mjs");
   return import("../vendor/onnxruntime-web/ort.wasm.min.mjs");
-}
-
-/**
- * A graph that a GPU cannot run fails at its first run only (a shader that does not compile): better here than in use.
- * @param {import("./backend.js").Session} session
- */
-async function tryOut(session) {
-  try {
-    if (session.kind === "encoder") {
-      await session.encode({ inputIds: [[0, 0]], attentionMask: [[1, 1]] });
-    } else {
-      await session.prefill([0, 0]);
-      await session.decode(0);
-      await session.reset();
-    }
-  } catch (error) {
-    await session.dispose().catch(() => {});
-    throw error;
-  }
 }
 
 /**

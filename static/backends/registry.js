@@ -39,6 +39,12 @@ const ROWS = [
     open: async () => (await import("./ort.js")).ortWebgpu,
   },
   {
+    name: "wasm",
+    obstacle: (facts) => (facts.simd ? null : "this browser has no WebAssembly SIMD"),
+    automatic: () => true,
+    open: async () => (await import("./wasm.js")).wasm,
+  },
+  {
     name: "ort-wasm",
     obstacle: (facts) => (facts.simd ? null : "this browser has no WebAssembly SIMD"),
     automatic: () => true,

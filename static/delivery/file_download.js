@@ -63,6 +63,7 @@ export class FileDownload {
    * @param {number} end
    */
   async fetchSpan(first, end) {
+    if (this.#pending.size === 0) return;
     this.#activeSpans++;
     try {
       await this.#open();

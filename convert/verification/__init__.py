@@ -1,1 +1,0 @@
-"""Checks a model directory from its hashes to one real run of every variant, and reports every problem it finds."""
