@@ -35,6 +35,7 @@ STATIC_LAYERS = [
     "manifest",
     "delivery",
     "text",
+    "engine",
     "backends",
     "tasks",
     "device",

@@ -28,9 +28,9 @@ const LICENSES = {
 
 /** @type {Record<string, string>} */
 const BACKENDS = {
-  wasm: "processor",
-  "ort-wasm": "processor, WebAssembly",
-  "ort-webgpu": "graphics, WebGPU",
+  wasm: "processor, own engine",
+  "ort-wasm": "processor, ONNX Runtime",
+  "ort-webgpu": "graphics, ONNX Runtime",
 };
 
 /** @param {string} task */

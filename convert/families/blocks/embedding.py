@@ -43,9 +43,8 @@ class EmbeddingTable:
         codes = graph.node("Cast", [codes], f"{path}/codes/Cast", to=self.context.float_type)[0]
         zero = graph.constant(np.array(1 << (weight.bits - 1), self.context.float_numpy), "/constants/zero_point_8bit")
         centered = graph.node("Sub", [codes, zero], f"{path}/codes/Sub")[0]
-        scale = graph.node("Gather", [self.handle.scale16, ids], f"{path}/scale/Gather", axis=0)[0]
-        if not self.context.dtype.float16:
-            scale = graph.node("Cast", [scale], f"{path}/scale/Cast", to=TensorProto.FLOAT)[0]
+        # From the float32 scales that the head reads as well: GPUs without shader-f16 cannot gather float16.
+        scale = graph.node("Gather", [self.handle.scale, ids], f"{path}/scale/Gather", axis=0)[0]
         last = graph.constant([-1], "/constants/axis_last")
         scale = graph.node("Unsqueeze", [scale, last], f"{path}/scale/Unsqueeze")[0]
         blocks = graph.node("Mul", [centered, scale], f"{path}/Mul")[0]
