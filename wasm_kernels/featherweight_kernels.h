@@ -47,8 +47,8 @@ void fw_widen_f16(const uint16_t *source, float *target, uint32_t count);
 /* Bytes of one quantized block of 32 activations, for weights of `bits`. */
 uint32_t fw_activation_block_bytes(uint32_t bits);
 
-/* x [rows][width] to blocks [rows][ceil(width / 32)]: one scale a block; codes of 8 bits for 4-bit
-   weights, of 16 bits for 8-bit ones (their products are 16 bits wide either way). */
+/* x [rows][width] to blocks [rows][ceil(width / 32)]: one scale a block, codes of 15 bits for 4-bit
+   weights and of 16 bits for 8-bit ones. */
 void fw_quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, uint32_t rows, uint32_t width, uint32_t bits);
 
 void fw_matmul_q4(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_t rows, uint32_t blocks, uint32_t begin,

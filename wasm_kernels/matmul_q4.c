@@ -1,4 +1,4 @@
-/* float32 = int8 activations x 4-bit weights: four address streams for one row, a tile of rows for many. */
+/* float32 = 15-bit activations x 4-bit weights: four address streams for one row, a tile of rows for many. */
 #include "featherweight_kernels.h"
 #include "matmul_nbits.h"
 
@@ -20,7 +20,7 @@ INLINE q4_weights q4_unpack(const uint8_t *codes) {
   return w;
 }
 
-INLINE i32x4 q4_dot(const q4_weights *w, const uint8_t *q) {
+INLINE i16x8 q4_half_dot(const q4_weights *w, const uint8_t *q) {
   i16x8 sum[2];
   for (int h = 0; h < 2; h++) {
     const i8x16 *part = h ? w->high : w->low;
@@ -31,7 +31,12 @@ INLINE i32x4 q4_dot(const q4_weights *w, const uint8_t *q) {
                   dot_i8x16_i7x16((i8x16)load_splat_i32(a + 12), part[3]);
     sum[h] = left + right;
   }
-  return dot_i16x8(sum[0] + sum[1], (i16x8){1, 1, 1, 1, 1, 1, 1, 1});
+  return sum[0] + sum[1];
+}
+
+INLINE i32x4 q4_dot(const q4_weights *w, const uint8_t *q) {
+  const i16x8 high = {128, 128, 128, 128, 128, 128, 128, 128}, low = {1, 1, 1, 1, 1, 1, 1, 1};
+  return dot_i16x8(q4_half_dot(w, q), high) + dot_i16x8(q4_half_dot(w, q + Q4_HALF_BYTES), low);
 }
 #else
 typedef struct {
@@ -50,12 +55,16 @@ INLINE q4_weights q4_unpack(const uint8_t *codes) {
   return w;
 }
 
-INLINE i32x4 q4_dot(const q4_weights *w, const uint8_t *q) {
+INLINE i32x4 q4_half_dot(const q4_weights *w, const uint8_t *q) {
   i32x4 sum = {0, 0, 0, 0};
   for (int j = 0; j < 4; j++) {
     for (int i = 0; i < 4; i++, q += 4) sum += dot_i16x8((i16x8)load_splat_i32(q), w->nibble[j][i]);
   }
   return sum;
+}
+
+INLINE i32x4 q4_dot(const q4_weights *w, const uint8_t *q) {
+  return (q4_half_dot(w, q) << 7) + q4_half_dot(w, q + Q4_HALF_BYTES);
 }
 #endif
 

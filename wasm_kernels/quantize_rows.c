@@ -1,4 +1,4 @@
-/* Activations to blocks of 32 integers: 8 bits beside 4-bit weights, 16 bits where 8-bit weights multiply in 16 anyway. */
+/* Activations to blocks of 32 integers, in the order in which the matmul of the given weight width reads them. */
 #include "featherweight_kernels.h"
 #include "float_math.h"
 #include "matmul_nbits.h"
@@ -17,25 +17,37 @@ INLINE int32_t quantize_codes(const float *x, float inverse, int32_t *codes) {
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-static void store_codes(const int32_t *q, uint8_t *block, uint32_t bits) {
-  int8_t *narrow = (int8_t *)(block + 8);
-  int16_t *wide = (int16_t *)(block + 8);
-  if (bits == 8) {
-    for (int i = 0; i < 32; i++) wide[i] = (int16_t)q[i];
-  } else if (HAS_DOT_I8) {
-    for (int i = 0; i < 32; i++) narrow[i] = (int8_t)q[i];
-  } else {
-    /* One 16-bit lane of weights holds four nibbles, read in place: each factor brings its product to 256 * q * w. */
-    for (int j = 0; j < 4; j++, wide += 8) {
-      const int32_t *low = q + 4 * j, *high = q + 16 + 4 * j;
-      for (int i = 0; i < 2; i++) {
-        wide[i] = (int16_t)(low[2 * i] * 256);
-        wide[2 + i] = (int16_t)(high[2 * i] * 16);
-        wide[4 + i] = (int16_t)low[2 * i + 1];
-        wide[6 + i] = (int16_t)(high[2 * i + 1] * 256);
-      }
+/* 8-bit codes in the order in which matmul_q4 multiplies them. */
+static void store_half(const int32_t *q, uint8_t *half) {
+  if (HAS_DOT_I8) {
+    for (int i = 0; i < 32; i++) ((int8_t *)half)[i] = (int8_t)q[i];
+    return;
+  }
+  /* One 16-bit lane of weights holds four nibbles, read in place: each factor brings its product to 256 * q * w. */
+  int16_t *wide = (int16_t *)half;
+  for (int j = 0; j < 4; j++, wide += 8) {
+    const int32_t *low = q + 4 * j, *high = q + 16 + 4 * j;
+    for (int i = 0; i < 2; i++) {
+      wide[i] = (int16_t)(low[2 * i] * 256);
+      wide[2 + i] = (int16_t)(high[2 * i] * 16);
+      wide[4 + i] = (int16_t)low[2 * i + 1];
+      wide[6 + i] = (int16_t)(high[2 * i + 1] * 256);
     }
   }
+}
+
+static void store_codes(const int32_t *q, uint8_t *codes, uint32_t bits) {
+  if (bits == 8) {
+    for (int i = 0; i < 32; i++) ((int16_t *)codes)[i] = (int16_t)q[i];
+    return;
+  }
+  int32_t high[32], low[32];
+  for (int i = 0; i < 32; i++) {
+    high[i] = (q[i] + 64) >> 7; /* -127..127, and low -64..63 */
+    low[i] = q[i] - high[i] * 128;
+  }
+  store_half(high, codes);
+  store_half(low, codes + Q4_HALF_BYTES);
 }
 
 static void quantize_block(const float *x, uint8_t *block, uint32_t bits) {
@@ -52,7 +64,7 @@ static void quantize_block(const float *x, uint8_t *block, uint32_t bits) {
   int32_t sum = quantize_codes(x, zero ? 0.0f : levels / largest, codes);
   float header[2] = {scale * (bits == 4 ? Q4_DOT_UNIT : 1.0f), scale * (float)sum};
   __builtin_memcpy(block, header, 8);
-  store_codes(codes, block, bits);
+  store_codes(codes, block + 8, bits);
 }
 
 EXPORT uint32_t fw_activation_block_bytes(uint32_t bits) { return bits == 4 ? Q4_ACTIVATION_BYTES : Q8_ACTIVATION_BYTES; }

@@ -8,7 +8,7 @@ import { BUILDS, ROOT, modelDirectory, modelMissing, openSession } from "./node_
 
 const MODEL = "smollm2-135m-instruct";
 const PATH = join(modelDirectory(MODEL), "onnx/model_q4.onnx");
-// Int8 activations shift logits a little: a choice that was closer than this may fall the other way.
+// Rounded activations shift logits a little: a choice that was closer than this may fall the other way.
 const CLOSE = 0.25;
 const CLEAR = 1.0;
 

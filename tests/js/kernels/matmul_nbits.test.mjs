@@ -39,7 +39,7 @@ const halfValue = (bits) => (1 + (bits & 1023) / 1024) * 2 ** ((bits >> 10) - 15
 /** The product as plain loops, with activations rounded as the kernels round them. */
 function plainProduct({ bits, affine }, [rows, inner, columns], { x, codes, scales, offsets }) {
   const blocks = Math.ceil(inner / 32);
-  const levels = bits === 4 ? 127 : 32767;
+  const levels = bits === 4 ? 16256 : 32767;
   const y = new Float64Array(rows * columns);
   for (let r = 0; r < rows; r++) {
     for (let b = 0; b < blocks; b++) {
