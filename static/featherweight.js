@@ -2,6 +2,7 @@
 
 import { chooseVariant, fitVariant } from "./device/fit.js";
 import { probeDevice } from "./device/probe.js";
+import { requestPersistence } from "./delivery/quota.js";
 import { FeatherweightError } from "./errors.js";
 import { loadManifest } from "./manifest/manifest.js";
 import { createTokenizer } from "./text/tokenizer.js";
@@ -124,6 +125,7 @@ export function removeVariant(manifestUrl, dtype) {
  * @throws {FeatherweightError} integrity, quota, network, unsupported, out_of_memory, aborted, bad_manifest, not_found
  */
 export async function loadModel(manifestUrl, { dtype, backend, threads, contextLength, onProgress, signal } = {}) {
+  void requestPersistence(); // browsers expose the question to pages only
   const connection = connect(startWorker("featherweight-model"));
   try {
     const loaded = await connection.call(

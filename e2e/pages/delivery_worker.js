@@ -44,7 +44,10 @@ const commands = {
   },
 
   async hash(path, repair) {
-    const bytes = await (repair ? loadFile : readFile)(manifest, path, store, { retry: RETRY });
+    const how = { retry: RETRY };
+    const bytes = repair
+      ? (await loadFile(manifest, path, store, how)).content
+      : await readFile(manifest, path, store, how);
     return sha256Hex(bytes);
   },
 

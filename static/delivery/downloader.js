@@ -150,17 +150,17 @@ export async function readFile(manifest, path, store, { signal } = {}) {
  * @param {string} path
  * @param {Store} store
  * @param {FetchOptions} [options]
- * @returns {Promise<Uint8Array<ArrayBuffer>>}
+ * @returns {Promise<{content: Uint8Array<ArrayBuffer>, networkBytes: number}>} networkBytes: what the repair fetched
  */
 export async function loadFile(manifest, path, store, options = {}) {
   try {
-    return await readFile(manifest, path, store, options);
+    return { content: await readFile(manifest, path, store, options), networkBytes: 0 };
   } catch (error) {
     const repairable = error instanceof FeatherweightError && (error.code === "integrity" || error.code === "store");
     if (!repairable) throw error;
   }
-  await fetchFiles(manifest, [path], store, options);
-  return readFile(manifest, path, store, options);
+  const { networkBytes } = await fetchFiles(manifest, [path], store, options);
+  return { content: await readFile(manifest, path, store, options), networkBytes };
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { chooseBackends } from "../backends/registry.js";
 import { openStore } from "../delivery/store/store.js";
-import { fetchFiles, readFile, removeVariant, variantStatus } from "../delivery/downloader.js";
+import { fetchFiles, loadFile, removeVariant, variantStatus } from "../delivery/downloader.js";
 import { chooseVariant, defaultThreads } from "../device/fit.js";
 import { probeWasm, probeWebgpu } from "../device/probe.js";
 import { FeatherweightError, throwIfAborted } from "../errors.js";
@@ -63,28 +63,21 @@ async function load({ manifestUrl, dtype, backend = "auto", threads, contextLeng
   const store = await openStore();
 
   let progress = { loadedBytes: 0, totalBytes: variant.downloadBytes, networkBytes: 0 };
-  const fetchVariant = () =>
-    fetchFiles(manifest, variant.files, store, {
-      signal,
-      onProgress: ({ loadedBytes, totalBytes, networkBytes, bytesPerSecond, secondsLeft }) => {
-        progress = { loadedBytes, totalBytes, networkBytes };
-        emit({ phase: "download", ...progress, bytesPerSecond, secondsLeft });
-      },
-    });
-  let { networkBytes } = await fetchVariant();
+  let { networkBytes } = await fetchFiles(manifest, variant.files, store, {
+    signal,
+    onProgress: ({ loadedBytes, totalBytes, networkBytes, bytesPerSecond, secondsLeft }) => {
+      progress = { loadedBytes, totalBytes, networkBytes };
+      emit({ phase: "download", ...progress, bytesPerSecond, secondsLeft });
+    },
+  });
   const settled = () => ({ ...progress, networkBytes, bytesPerSecond: null, secondsLeft: null });
   emit({ phase: "compile", ...settled() });
 
   /** @param {string} path */
   const read = async (path) => {
-    try {
-      return await readFile(manifest, path, store, { signal });
-    } catch (error) {
-      if (!(error instanceof FeatherweightError) || error.code !== "integrity") throw error;
-      // The stored copy rotted, and reading dropped what is wrong: fetch that anew, once.
-      networkBytes += (await fetchVariant()).networkBytes;
-      return readFile(manifest, path, store, { signal });
-    }
+    const { content, networkBytes: repairedBytes } = await loadFile(manifest, path, store, { signal });
+    networkBytes += repairedBytes;
+    return content;
   };
   const texts = await readTextFiles(variant.files, read);
   const limits = {
