@@ -25,11 +25,11 @@ INLINE void q8_block(const uint8_t *block, const uint8_t *a, size_t row_bytes, u
 
 INLINE void q8_rows(const uint8_t *w, const uint8_t *a, uint32_t rows, uint32_t blocks, uint32_t n, uint32_t columns,
                     const float *bias, float *y, uint32_t y_stride) {
-  const size_t row_bytes = (size_t)blocks * Q8_ACTIVATION_BYTES;
+  const size_t row_bytes = (size_t)blocks * ACTIVATION_BYTES;
   f32x4 acc[8];
   for (uint32_t i = 0; i < 2 * rows; i++) acc[i] = splat_f32(0.0f);
   for (uint32_t b = 0; b < blocks; b++) {
-    q8_block(w + (size_t)b * Q8_STEP, a + (size_t)b * Q8_ACTIVATION_BYTES, row_bytes, rows, acc);
+    q8_block(w + (size_t)b * Q8_STEP, a + (size_t)b * ACTIVATION_BYTES, row_bytes, rows, acc);
   }
   for (uint32_t r = 0; r < rows; r++) {
     store_group(y + (size_t)r * y_stride, n, columns, bias, acc[2 * r], acc[2 * r + 1]);
@@ -43,7 +43,7 @@ static void q8_gemv(const uint8_t *w, const uint8_t *a, uint32_t blocks, uint32_
   for (uint32_t g = begin; g < begin + half; g++) {
     const uint8_t *first = w + g * group, *second = first + half * group, *row = a;
     f32x4 acc[4] = {0};
-    for (uint32_t b = 0; b < blocks; b++, first += Q8_STEP, second += Q8_STEP, row += Q8_ACTIVATION_BYTES) {
+    for (uint32_t b = 0; b < blocks; b++, first += Q8_STEP, second += Q8_STEP, row += ACTIVATION_BYTES) {
       q8_block(first, row, 0, 1, acc);
       q8_block(second, row, 0, 1, acc + 2);
     }
@@ -59,7 +59,7 @@ EXPORT void fw_matmul_q8(const uint8_t *w, const uint8_t *a, uint32_t rows, uint
     q8_gemv(w, a, blocks, begin, end, columns, bias, y);
     return;
   }
-  const size_t row_bytes = (size_t)blocks * Q8_ACTIVATION_BYTES;
+  const size_t row_bytes = (size_t)blocks * ACTIVATION_BYTES;
   for (uint32_t tile = 0; tile < rows; tile += ROW_TILE) {
     uint32_t last = rows - tile < ROW_TILE ? rows : tile + ROW_TILE;
     for (uint32_t g = begin; g < end; g++) {
