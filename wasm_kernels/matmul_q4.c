@@ -1,6 +1,6 @@
 /* float32 = 16-bit activations x 4-bit weights: four address streams for one row, a tile of rows for many. */
 #include "featherweight_kernels.h"
-#include "matmul_nbits.h"
+#include "matmul_tile.h"
 
 /* 4 columns x 32 rows of weights: nibbles where they stood in 16-bit lanes, so that only the last needs a shift. */
 typedef struct {
@@ -70,43 +70,13 @@ INLINE void q4_gemv(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_
   }
 }
 
-INLINE void q4_gemm(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_t rows, uint32_t blocks, uint32_t begin,
-                    uint32_t end, uint32_t columns, const float *bias, float *y, uint32_t y_stride) {
-  const size_t step = packed_block_bytes(4, affine), codes = step - Q4_CODE_BYTES;
-  const size_t row_bytes = (size_t)blocks * ACTIVATION_BYTES;
-  f32x4 acc[ROW_TILE][2];
-  for (uint32_t g = begin; g < end; g++) {
-    const uint8_t *block = w + g * blocks * step;
-    for (uint32_t r = 0; r < rows; r++) acc[r][0] = acc[r][1] = splat_f32(0.0f);
-    for (uint32_t b = 0; b < blocks; b++, block += step) {
-      for (uint32_t half = 0; half < 2; half++) {
-        const q4_weights unpacked = q4_unpack(block + codes + 16 * half);
-        const f32x4 scale = load_f16x4(block + 8 * half);
-        const f32x4 offset = affine ? load_f16x4(block + 16 + 8 * half) : scale * splat_f32(-Q4_ZERO);
-        const uint8_t *row = a + (size_t)b * ACTIVATION_BYTES;
-        for (uint32_t r = 0; r < rows; r++, row += row_bytes) {
-          f32x4 product = to_f32x4(q4_dot(&unpacked, row + 8)) * load_splat_f32(row);
-          acc[r][half] = madd(scale, product, madd(offset, load_splat_f32(row + 4), acc[r][half]));
-        }
-      }
-    }
-    for (uint32_t r = 0; r < rows; r++) {
-      store_group(y + (size_t)r * y_stride, 8 * g, columns, bias, acc[r][0], acc[r][1]);
-    }
-  }
-}
-
 INLINE void q4_matmul(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_t rows, uint32_t blocks,
                       uint32_t begin, uint32_t end, uint32_t columns, const float *bias, float *y, uint32_t y_stride) {
   if (rows == 1) {
     q4_gemv(w, affine, a, blocks, begin, end, columns, bias, y);
     return;
   }
-  for (uint32_t r = 0; r < rows; r += ROW_TILE) {
-    uint32_t tile = rows - r < ROW_TILE ? rows - r : ROW_TILE;
-    q4_gemm(w, affine, a + (size_t)r * blocks * ACTIVATION_BYTES, tile, blocks, begin, end, columns, bias,
-            y + (size_t)r * y_stride, y_stride);
-  }
+  matmul_tiles(w, 4, affine, a, rows, blocks, begin, end, columns, bias, y, y_stride);
 }
 
 EXPORT void fw_matmul_q4(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_t rows, uint32_t blocks,
