@@ -44,11 +44,11 @@ void fw_widen_f16(const uint16_t *source, float *target, uint32_t count);
 
 /* ---- matrix products */
 
-/* Bytes of one quantized block of 32 activations, for weights of `bits`. */
-uint32_t fw_activation_block_bytes(uint32_t bits);
+/* Bytes of one quantized block of 32 activations. */
+uint32_t fw_activation_block_bytes(void);
 
-/* x [rows][width] to blocks [rows][ceil(width / 32)]: one scale a block, codes of 15 bits for 4-bit
-   weights and of 16 bits for 8-bit ones. */
+/* x [rows][width] to blocks [rows][ceil(width / 32)]: one scale a block and codes of 16 bits, in the
+   order that weights of `bits` ask for. */
 void fw_quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, uint32_t rows, uint32_t width, uint32_t bits);
 
 void fw_matmul_q4(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_t rows, uint32_t blocks, uint32_t begin,

@@ -11,20 +11,10 @@
 #define Q8_CODE_BYTES 256
 #define Q4_ZERO 8.0f
 
-/* Activation block: float scale, float scale * sum of codes, then 32 codes of at most ACTIVATION_LEVELS in magnitude.
-   8-bit weights multiply in 16 bits anyway, so that codes have 16 (32 * 128 * 32767 fits 32 bits). 4-bit weights
-   multiply codes of 15 bits in two halves of 8: code = 128 * high + low. With 8 bits alone, rounding activations would
-   move SmolLM2's logits by 4 % and one top choice in 30. */
-#define ACTIVATION_LEVELS(bits) ((bits) == 4 ? 16256.0f : 32767.0f)
-#define Q8_ACTIVATION_BYTES (8 + 64)
-#if HAS_DOT_I8
-#define Q4_HALF_BYTES 32
-#define Q4_DOT_UNIT 1.0f
-#else
-#define Q4_HALF_BYTES 64
-#define Q4_DOT_UNIT (1.0f / 256.0f)
-#endif
-#define Q4_ACTIVATION_BYTES (8 + 2 * Q4_HALF_BYTES)
+/* Activation block: float scale, float scale * sum of codes, then 32 codes of 16 bits. 8 bits would do for the products
+   alone, but rounding to them moves SmolLM2's logits by 4 % and one top choice in 30. 32 * 128 * 32767 fits 32 bits. */
+#define ACTIVATION_LEVELS 32767.0f
+#define ACTIVATION_BYTES (8 + 64)
 
 /* Rows of activations that share one pass over a column group; their accumulators stay in the first-level cache. */
 #define ROW_TILE 32

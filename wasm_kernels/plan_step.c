@@ -78,7 +78,7 @@ void fw_step_run(const fw_plan *plan, const fw_step *s, uint32_t chunk) {
                    s->width, s->scale, s->mode);
       break;
     case FW_OP_QUANTIZE: {
-      const size_t row_bytes = (size_t)((s->width + 31) / 32) * fw_activation_block_bytes(s->mode);
+      const size_t row_bytes = (size_t)((s->width + 31) / 32) * fw_activation_block_bytes();
       fw_quantize_rows(input, s->input_stride, (uint8_t *)s->output + first * row_bytes, rows, s->width, s->mode);
       break;
     }

@@ -17,37 +17,20 @@ INLINE int32_t quantize_codes(const float *x, float inverse, int32_t *codes) {
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-/* 8-bit codes in the order in which matmul_q4 multiplies them. */
-static void store_half(const int32_t *q, uint8_t *half) {
-  if (HAS_DOT_I8) {
-    for (int i = 0; i < 32; i++) ((int8_t *)half)[i] = (int8_t)q[i];
+/* Codes in the order of the weights: as they come for 8 bits; for 4 bits as matmul_q4 finds nibbles in 16-bit lanes. */
+static void store_codes(const int32_t *q, int16_t *codes, uint32_t bits) {
+  if (bits == 8) {
+    for (int i = 0; i < 32; i++) codes[i] = (int16_t)q[i];
     return;
   }
-  /* One 16-bit lane of weights holds four nibbles, read in place: each factor brings its product to 256 * q * w. */
-  int16_t *wide = (int16_t *)half;
-  for (int j = 0; j < 4; j++, wide += 8) {
-    const int32_t *low = q + 4 * j, *high = q + 16 + 4 * j;
+  for (int j = 0; j < 4; j++, codes += 8) {
     for (int i = 0; i < 2; i++) {
-      wide[i] = (int16_t)(low[2 * i] * 256);
-      wide[2 + i] = (int16_t)(high[2 * i] * 16);
-      wide[4 + i] = (int16_t)low[2 * i + 1];
-      wide[6 + i] = (int16_t)(high[2 * i + 1] * 256);
+      codes[i] = (int16_t)q[4 * j + 2 * i];
+      codes[2 + i] = (int16_t)q[16 + 4 * j + 2 * i];
+      codes[4 + i] = (int16_t)q[4 * j + 2 * i + 1];
+      codes[6 + i] = (int16_t)q[16 + 4 * j + 2 * i + 1];
     }
   }
-}
-
-static void store_codes(const int32_t *q, uint8_t *codes, uint32_t bits) {
-  if (bits == 8) {
-    for (int i = 0; i < 32; i++) ((int16_t *)codes)[i] = (int16_t)q[i];
-    return;
-  }
-  int32_t high[32], low[32];
-  for (int i = 0; i < 32; i++) {
-    high[i] = (q[i] + 64) >> 7; /* -127..127, and low -64..63 */
-    low[i] = q[i] - high[i] * 128;
-  }
-  store_half(high, codes);
-  store_half(low, codes + Q4_HALF_BYTES);
 }
 
 static void quantize_block(const float *x, uint8_t *block, uint32_t bits) {
@@ -57,28 +40,27 @@ static void quantize_block(const float *x, uint8_t *block, uint32_t bits) {
     poison += v * splat_f32(0.0f); /* NaN where v is infinite or NaN */
     top = max_f32x4(abs_f32x4(v), top);
   }
-  float largest = max_of_f32x4(top), levels = ACTIVATION_LEVELS(bits);
+  float largest = max_of_f32x4(top), levels = ACTIVATION_LEVELS;
   int zero = largest < 1e-30f; /* levels / largest would overflow */
   float scale = (zero ? 0.0f : largest / levels) + sum_f32x4(poison);
   int32_t codes[32];
   int32_t sum = quantize_codes(x, zero ? 0.0f : levels / largest, codes);
-  float header[2] = {scale * (bits == 4 ? Q4_DOT_UNIT : 1.0f), scale * (float)sum};
+  float header[2] = {scale, scale * (float)sum};
   __builtin_memcpy(block, header, 8);
-  store_codes(codes, block + 8, bits);
+  store_codes(codes, (int16_t *)(block + 8), bits);
 }
 
-EXPORT uint32_t fw_activation_block_bytes(uint32_t bits) { return bits == 4 ? Q4_ACTIVATION_BYTES : Q8_ACTIVATION_BYTES; }
+EXPORT uint32_t fw_activation_block_bytes(void) { return ACTIVATION_BYTES; }
 
 EXPORT void fw_quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, uint32_t rows, uint32_t width,
                              uint32_t bits) {
-  uint32_t step = fw_activation_block_bytes(bits);
   for (uint32_t r = 0; r < rows; r++, x += x_stride) {
     uint32_t k = 0;
-    for (; k + 32 <= width; k += 32, blocks += step) quantize_block(x + k, blocks, bits);
+    for (; k + 32 <= width; k += 32, blocks += ACTIVATION_BYTES) quantize_block(x + k, blocks, bits);
     if (k == width) continue;
     float tail[32] = {0};
     for (uint32_t i = 0; k + i < width; i++) tail[i] = x[k + i];
     quantize_block(tail, blocks, bits);
-    blocks += step;
+    blocks += ACTIVATION_BYTES;
   }
 }

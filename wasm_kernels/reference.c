@@ -8,12 +8,12 @@ static float half_value(uint16_t half) {
   return half & 0x8000 ? -value : value;
 }
 
-/* y = x * w^T with x rounded per block of 32, to 15 bits for 4-bit weights and to 16 for 8-bit ones; codes as MatMulNBits stores them, offsets may be null. */
+/* y = x * w^T with x rounded to 16 bits per block of 32; codes as MatMulNBits stores them, offsets may be null. */
 EXPORT void fw_reference_matmul_nbits(const float *x, const uint8_t *codes, const uint16_t *scales,
                                       const uint16_t *offsets, uint32_t rows, uint32_t inner, uint32_t columns,
                                       uint32_t bits, float *y) {
   const uint32_t blocks = (inner + 31) / 32;
-  const float levels = bits == 4 ? 16256.0f : 32767.0f;
+  const float levels = 32767.0f;
   for (uint32_t r = 0; r < rows; r++) {
     for (uint32_t n = 0; n < columns; n++) {
       double result = 0;

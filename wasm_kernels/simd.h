@@ -13,16 +13,8 @@ typedef int32_t i32x4 __attribute__((vector_size(16)));
 typedef uint32_t u32x4 __attribute__((vector_size(16)));
 typedef int16_t i16x8 __attribute__((vector_size(16)));
 typedef uint16_t u16x8 __attribute__((vector_size(16)));
-typedef int8_t i8x16 __attribute__((vector_size(16)));
 typedef int16_t i16x4 __attribute__((vector_size(8)));
 typedef int8_t i8x8 __attribute__((vector_size(8)));
-
-/* An int8 x int7 dot product in one instruction: relaxed SIMD, or x86's pmaddubsw. Elsewhere weights widen to 16 bits. */
-#if defined(__wasm_relaxed_simd__) || (defined(__x86_64__) && defined(__SSSE3__))
-#define HAS_DOT_I8 1
-#else
-#define HAS_DOT_I8 0
-#endif
 
 INLINE f32x4 load_f32x4(const float *p) {
   f32x4 v;
@@ -75,17 +67,6 @@ INLINE i32x4 dot_i16x8(i16x8 a, i16x8 b) {
   return r;
 #endif
 }
-
-#if HAS_DOT_I8
-/* Signed 8-bit times 7-bit unsigned, added in pairs to 16 bits; exact while |a| * 127 * 2 fits, which 4-bit weights do. */
-INLINE i16x8 dot_i8x16_i7x16(i8x16 a, i8x16 w) {
-#if defined(__wasm__)
-  return (i16x8)wasm_i16x8_relaxed_dot_i8x16_i7x16((v128_t)a, (v128_t)w);
-#else
-  return (i16x8)__builtin_ia32_pmaddubsw128(w, a);
-#endif
-}
-#endif
 
 INLINE i16x8 load_i8x8_as_i16(const void *p) {
 #if defined(__wasm__)

@@ -102,7 +102,7 @@ class NativeKernels:
 
     def quantize(self, x: np.ndarray, bits: int) -> np.ndarray:
         rows, width = x.shape
-        blocks = np.zeros((rows, -(-width // 32), self.activation_block_bytes(bits)), np.uint8)
+        blocks = np.zeros((rows, -(-width // 32), self.activation_block_bytes()), np.uint8)
         self.quantize_rows(x, width, blocks, rows, width, bits)
         return blocks
 

@@ -95,7 +95,7 @@ export class LoweringContext {
     const known = this.quantized.get(key);
     if (known) return known;
     const blocks = Math.ceil(value.width / 32);
-    const target = this.buffer(blocks * this.weights.kernels.fw_activation_block_bytes(bits), value.rowsKind);
+    const target = this.buffer(blocks * this.weights.kernels.fw_activation_block_bytes(), value.rowsKind);
     this.emit({ op: OP.QUANTIZE, rowsKind: value.rowsKind, mode: bits, ...read("input", value), width: value.width, output: target });
     this.quantized.set(key, target);
     return target;

@@ -39,7 +39,7 @@ const halfValue = (bits) => (1 + (bits & 1023) / 1024) * 2 ** ((bits >> 10) - 15
 /** The product as plain loops, with activations rounded as the kernels round them. */
 function plainProduct({ bits, affine }, [rows, inner, columns], { x, codes, scales, offsets }) {
   const blocks = Math.ceil(inner / 32);
-  const levels = bits === 4 ? 16256 : 32767;
+  const levels = 32767;
   const y = new Float64Array(rows * columns);
   for (let r = 0; r < rows; r++) {
     for (let b = 0; b < blocks; b++) {
@@ -77,7 +77,7 @@ function kernelProduct(kernels, { bits, affine }, [rows, inner, columns], { x, c
   kernels.fw_repack_codes(place(codes), blocks, columns, 0, packed, blocks, bits, affine);
   kernels.fw_repack_scales(place(scales), blocks, 1, columns, 0, packed, blocks, bits, affine, 0);
   if (affine) kernels.fw_repack_scales(place(offsets), blocks, 1, columns, 0, packed, blocks, bits, affine, 1);
-  const activations = memory.allocate(rows * blocks * kernels.fw_activation_block_bytes(bits));
+  const activations = memory.allocate(rows * blocks * kernels.fw_activation_block_bytes());
   kernels.fw_quantize_rows(place(x), inner, activations, rows, inner, bits);
   const y = memory.allocate(4 * rows * columns);
   const rest = [activations, rows, blocks, 0, groups, columns, 0, y, columns];
