@@ -185,3 +185,11 @@ def test_rejects_weights_that_the_format_cannot_hold(tmp_path: Path, dtype: Dtyp
     with pytest.raises(BadCheckpoint, match="up_proj"):
         converted(Path(broken(tmp_path, {}, weights)), tmp_path / "out", dtype)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_rejects_integer_weights(tmp_path: Path) -> None:
+    weights: dict[str, Any] = dict(tiny.random_weights(tiny.llama_shapes(tiny.LLAMA | {"tie_word_embeddings": True})))
+    weights["model.layers.1.mlp.up_proj.weight"] = weights["model.layers.1.mlp.up_proj.weight"].astype(np.int32)
+    with pytest.raises(BadCheckpoint, match=r"up_proj.*I32"):
+        converted(Path(broken(tmp_path, {}, weights)), tmp_path / "out", Dtype.Q4)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
