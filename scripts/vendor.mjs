@@ -1,5 +1,5 @@
 // Copies the browser files of the npm dependencies into static/vendor, so that pages load them from our own origin.
-import { cp, mkdir, rm } from "node:fs/promises";
+import { cp, mkdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -14,11 +14,21 @@ const FILES = [
   ["@huggingface/tokenizers/dist/tokenizers.min.mjs", "huggingface/tokenizers.mjs"],
   ["@huggingface/jinja/dist/index.js", "huggingface/jinja.js"],
 ];
+// Where tsc finds the types of a copied file.
+const TYPES = {
+  "huggingface/tokenizers.d.mts": "@huggingface/tokenizers",
+  "huggingface/jinja.d.ts": "@huggingface/jinja",
+  "onnxruntime-web/ort.wasm.min.d.mts": "onnxruntime-web/wasm",
+  "onnxruntime-web/ort.webgpu.min.d.mts": "onnxruntime-web/webgpu",
+};
 
 await rm(join(root, "static/vendor"), { recursive: true, force: true });
 for (const [from, to] of FILES) {
   const target = join(root, "static/vendor", to);
   await mkdir(dirname(target), { recursive: true });
   await cp(join(root, "node_modules", from), target);
+}
+for (const [name, source] of Object.entries(TYPES)) {
+  await writeFile(join(root, "static/vendor", name), `export * from "${source}";\n`);
 }
 console.log(`static/vendor: ${FILES.length} files`);

@@ -65,6 +65,8 @@ class LlamaConfig:
         ):
             if found != expected:
                 raise UnsupportedModel(f"llama with {field}={found!r} is not supported, only {expected!r}")
+        if self.head_size % 16:
+            raise UnsupportedModel(f"llama with heads of {self.head_size} is not supported, only multiples of 16")
 
 
 @dataclass(frozen=True)
@@ -167,12 +169,13 @@ def _attention(context: BuildContext, config: LlamaConfig, inputs: _Inputs, inde
         linear(context, value, context.tensor(f"{name}.{letter}_proj.weight", width, hidden), f"{path}/{letter}_proj")
         for letter, width in widths.items()
     ]
-    past, present = [], []
+    past: list[str] = []
+    present: list[str] = []
+    lead: tuple[str | int, ...] = ("batch_size", config.kv_heads)
     for part in ("key", "value"):
-        shape = ["batch_size", config.kv_heads, "past_sequence_length", size]
-        past.append(graph.input(f"past_key_values.{index}.{part}", context.float_type, shape))
-        shape = ["batch_size", config.kv_heads, "total_sequence_length", size]
-        present.append(graph.output(f"present.{index}.{part}", context.float_type, shape))
+        name_in, name_out = f"past_key_values.{index}.{part}", f"present.{index}.{part}"
+        past.append(graph.input(name_in, context.float_type, [*lead, "past_sequence_length", size]))
+        present.append(graph.output(name_out, context.float_type, [*lead, "total_sequence_length", size]))
     attended = f"{path}/GroupQueryAttention/output_0"
     graph.append(
         "GroupQueryAttention",

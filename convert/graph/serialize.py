@@ -1,4 +1,4 @@
-"""Turns a finished graph into the ``.onnx`` file, deterministic to the byte, with its large tensors as external data."""
+"""Turns a finished graph into the ``.onnx`` file, the same bytes every time, with its tensors as external data."""
 
 from collections.abc import Mapping
 
@@ -40,4 +40,4 @@ def to_model(graph: GraphBuilder, locations: Mapping[str, tuple[str, int, int]])
 
 def to_bytes(model: ModelProto) -> bytes:
     """Serialize with map entries and fields in a fixed order."""
-    return model.SerializeToString(deterministic=True)
+    return bytes(model.SerializeToString(deterministic=True))

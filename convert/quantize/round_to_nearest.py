@@ -47,5 +47,5 @@ def pack_codes(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     """Pack codes [..., block_size] to [..., block_size * bits / 8]; at 4 bits the even element is the low nibble."""
     if bits == 8:
         return codes
-    packed: NDArray[np.uint8] = codes[..., 0::2] | (codes[..., 1::2] << 4)
+    packed: NDArray[np.uint8] = codes[..., 0::2] | (codes[..., 1::2] << np.uint8(4))
     return packed

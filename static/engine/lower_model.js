@@ -3,6 +3,7 @@
 import { FeatherweightError } from "../errors.js";
 import { Graph } from "./graph.js";
 import { LoweringContext } from "./lowering/context.js";
+import { LOWERINGS } from "./lowering/registry.js";
 import { parseModel } from "./onnx_model.js";
 import { runPasses } from "./passes/passes.js";
 import { WeightLayout } from "./weight_layout.js";
@@ -30,7 +31,7 @@ export function lowerModel(bytes, kernels) {
   const graph = new Graph(parseModel(bytes));
   const decoder = graph.inputs.has("num_logits_to_keep");
   runPasses(graph);
-  const context = new LoweringContext(graph, new WeightLayout(kernels));
+  const context = new LoweringContext(graph, new WeightLayout(kernels), LOWERINGS);
   const output = context.value(graph.outputs[0]);
   const { steps, buffers, weights, cache, vocabulary, positions } = context;
   if (!cache || cache.half !== decoder || output.stride !== output.width || output.offset !== 0 || !Number.isFinite(vocabulary)) {

@@ -1,4 +1,4 @@
-"""Owns what every block needs while one variant of a model is built: the graph, the checkpoint and the number formats."""
+"""Owns what every block needs while one variant is built: the graph, the checkpoint and its number formats."""
 
 from dataclasses import dataclass, field
 from math import prod

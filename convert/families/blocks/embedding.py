@@ -1,19 +1,21 @@
-"""Owns embedding tables: plain Gather or GatherBlockQuantized, and the output head that may share the table."""
+"""Owns embedding tables: gathered as floats or as 8-bit blocks, and the output head that may share the table."""
 
+import numpy as np
 from onnx import TensorProto
 
 from convert.checkpoint.tensor import LazyTensor
 from convert.dtypes import EMBEDDING_BITS
 from convert.families.blocks.context import BuildContext
 from convert.families.blocks.linear import NbitsHandle, dense_linear, nbits_linear
-from convert.graph.builder import MICROSOFT
 from convert.quantize.dense import dense_parts
 
 
 class EmbeddingTable:
     """A table [rows, width] that ``lookup`` gathers from and ``project`` multiplies by (a tied output head).
 
-    Quantized variants keep it at 8 bits: at 4 bits it costs far more quality than bytes.
+    Quantized variants keep it at 8 bits: at 4 bits it costs far more quality than bytes. The gathered rows are
+    dequantized by plain operators, because the WebAssembly build of ONNX Runtime that Transformers.js 4.3 loads
+    has no kernel for GatherBlockQuantized.
     """
 
     def __init__(self, context: BuildContext, tensor: LazyTensor) -> None:
@@ -37,21 +39,19 @@ class EmbeddingTable:
         if self.handle is None:
             return graph.node("Gather", [self.dense, ids], f"{path}/Gather", axis=0)[0]
         weight = self.handle.weight
-        shape = graph.constant([weight.rows, weight.blocks, 1], f"/constants/{self.tensor.name}_scale/shape")
-        scale = graph.node("Reshape", [self.handle.scale, shape], f"/constants/{self.tensor.name}_scale/Reshape")[0]
-        blocks = graph.node(
-            "GatherBlockQuantized",
-            [self.handle.codes, ids, scale],
-            f"{path}/GatherBlockQuantized",
-            domain=MICROSOFT,
-            bits=weight.bits,
-            block_size=weight.block_size,
-            gather_axis=0,
-            quantize_axis=2,
-        )[0]
-        flat = graph.constant([0, 0, weight.blocks * weight.block_size], f"/constants/{self.tensor.name}/flat")
+        codes = graph.node("Gather", [self.handle.codes, ids], f"{path}/codes/Gather", axis=0)[0]
+        codes = graph.node("Cast", [codes], f"{path}/codes/Cast", to=self.context.float_type)[0]
+        zero = graph.constant(np.array(1 << (weight.bits - 1), self.context.float_numpy), "/constants/zero_point_8bit")
+        centered = graph.node("Sub", [codes, zero], f"{path}/codes/Sub")[0]
+        # From the float32 scales that the head reads as well: GPUs without shader-f16 cannot gather float16.
+        scale = graph.node("Gather", [self.handle.scale, ids], f"{path}/scale/Gather", axis=0)[0]
+        last = graph.constant([-1], "/constants/axis_last")
+        scale = graph.node("Unsqueeze", [scale, last], f"{path}/scale/Unsqueeze")[0]
+        blocks = graph.node("Mul", [centered, scale], f"{path}/Mul")[0]
+        width = weight.blocks * weight.block_size
+        flat = graph.constant([0, 0, width], f"/constants/flatten_{width}")
         rows = graph.node("Reshape", [blocks, flat], f"{path}/Reshape")[0]
-        if weight.blocks * weight.block_size == self.width:
+        if width == self.width:
             return rows
         bounds = [graph.constant([value], f"/constants/slice_{value}") for value in (0, self.width, 2)]
         return graph.node("Slice", [rows, *bounds], f"{path}/Slice")[0]

@@ -91,7 +91,7 @@ def _correction(context: BuildContext, handle: NbitsHandle) -> str:
 
 
 def _zero_point(context: BuildContext) -> str:
-    return context.graph.constant(np.float32(8.0).reshape(()), "/constants/zero_point")
+    return context.graph.constant(np.array(8.0, np.float32), "/constants/zero_point")
 
 
 def block_sums(context: BuildContext, value: str, block_size: int, blocks: int) -> str:

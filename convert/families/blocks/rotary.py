@@ -14,7 +14,7 @@ def rotary_tables(context: BuildContext, *, head_dim: int, positions: int, theta
     """
     graph = context.graph
     frequency = 1.0 / theta ** (np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim))
-    limits = [np.float32(value).reshape(()) for value in (0.0, positions, 1.0)]
+    limits = [np.array(value, np.float32) for value in (0.0, positions, 1.0)]
     names = [
         graph.constant(value, f"{path}/{part}") for value, part in zip(limits, ("start", "limit", "delta"), strict=True)
     ]

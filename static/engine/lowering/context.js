@@ -4,7 +4,6 @@ import { foldConstant } from "../constants.js";
 import { cannotLower } from "../graph.js";
 import { FLOAT, FLOAT16 } from "../onnx_model.js";
 import { OP } from "../plan_format.js";
-import { LOWERINGS } from "./registry.js";
 
 /**
  * @typedef {import("../graph.js").Graph} Graph
@@ -32,12 +31,15 @@ import { LOWERINGS } from "./registry.js";
 
 /** @typedef {{bytesPerRow: number, rowsKind: number}} Buffer */
 
+/** Lowers the operators of one type. @typedef {(context: LoweringContext, node: Node) => void} Lowering */
+
 /** @typedef {{layers: number, kvHeads: number, headDim: number, half: boolean}} CacheShape */
 
 export class LoweringContext {
-  /** @param {Graph} graph @param {WeightLayout} weights */
-  constructor(graph, weights) {
+  /** @param {Graph} graph @param {WeightLayout} weights @param {Readonly<Record<string, Lowering>>} lowerings by operator type */
+  constructor(graph, weights, lowerings) {
     this.graph = graph;
+    this.lowerings = lowerings;
     this.weights = weights;
     /** @type {Step[]} */
     this.steps = [];
@@ -61,7 +63,7 @@ export class LoweringContext {
     if (known) return known;
     const node = this.graph.producer(name);
     if (!node) throw cannotLower({ name, opType: "value" }, "no operator makes rows of it");
-    const lower = LOWERINGS[node.opType];
+    const lower = this.lowerings[node.opType];
     if (!lower) throw cannotLower(node, "the operator has no lowering");
     lower(this, node);
     const made = this.values.get(name);

@@ -11,7 +11,7 @@ import { lowerLinear } from "./linear.js";
 import { lowerMultiHeadAttention } from "./multi_head_attention.js";
 import { lowerLayerNorm, lowerRmsNorm, lowerSkipLayerNorm, lowerSkipRmsNorm } from "./normalization.js";
 
-/** @type {Readonly<Record<string, (context: import("./context.js").LoweringContext, node: import("../graph.js").Node) => void>>} */
+/** @type {Readonly<Record<string, import("./context.js").Lowering>>} */
 export const LOWERINGS = {
   Add: lowerAdd,
   Cast: lowerAlias,

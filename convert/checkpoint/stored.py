@@ -1,0 +1,146 @@
+"""Owns how the bytes of a mapped file become numbers: the dense dtypes and the GGUF block formats."""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from convert.checkpoint.mapped_file import MappedFile
+from convert.checkpoint.tensor import BLOCK_LENGTH, LazyTensor, QuantBlocks
+
+DENSE_DTYPES: dict[str, np.dtype[np.generic]] = {
+    name: np.dtype(code)
+    for name, code in dict[str, DTypeLike](
+        F64="<f8",
+        F32="<f4",
+        F16="<f2",
+        BF16=ml_dtypes.bfloat16,
+        I64="<i8",
+        I32="<i4",
+        I16="<i2",
+        I8="i1",
+        U64="<u8",
+        U32="<u4",
+        U16="<u2",
+        U8="u1",
+        BOOL="u1",
+    ).items()
+}
+"""Names as safetensors writes them, and their numpy types."""
+
+_CHUNK_ELEMENTS = 1 << 20
+"""Weights that are decoded at a time: 4 MiB of float32, so that temporaries stay small and in cache."""
+
+
+@dataclass(frozen=True)
+class BlockFormat:
+    """Layout of 32 weights: a float16 scale, a float16 minimum if any, then the codes.
+
+    Source: block_q4_0, block_q4_1 and block_q8_0 in ggml-common.h.
+    """
+
+    name: str
+    bits: int
+    zero: int
+    has_offset: bool
+
+    @property
+    def header_bytes(self) -> int:
+        """Bytes of scale and minimum."""
+        return 4 if self.has_offset else 2
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of one block."""
+        return self.header_bytes + BLOCK_LENGTH * self.bits // 8
+
+    def decode(self, raw: NDArray[np.uint8]) -> QuantBlocks:
+        """Blocks [rows, K/32, block_bytes] as new arrays."""
+        scale = raw[..., 0:2].copy().view("<f2")[..., 0]
+        offset = raw[..., 2:4].copy().view("<f2")[..., 0] if self.has_offset else None
+        payload = raw[..., self.header_bytes :]
+        if self.bits == 8:
+            codes = payload ^ np.uint8(0x80)  # int8 + 128 as uint8
+        else:
+            half = BLOCK_LENGTH // 2
+            codes = np.empty((*payload.shape[:-1], BLOCK_LENGTH), np.uint8)
+            np.bitwise_and(payload, 0x0F, out=codes[..., :half])
+            np.right_shift(payload, 4, out=codes[..., half:])
+        return QuantBlocks(self.bits, codes, self.zero, scale, offset)
+
+
+BLOCK_FORMATS = {
+    block_format.name: block_format
+    for block_format in (
+        BlockFormat("Q4_0", bits=4, zero=8, has_offset=False),
+        BlockFormat("Q4_1", bits=4, zero=0, has_offset=True),
+        BlockFormat("Q8_0", bits=8, zero=128, has_offset=False),
+    )
+}
+
+
+@dataclass(frozen=True, eq=False)
+class _StoredTensor(LazyTensor):
+    """A tensor that lies in one piece at ``offset`` of ``file``; the reader of the file has checked that it does."""
+
+    file: MappedFile
+    offset: int
+
+    def read_rows(self, start: int, stop: int) -> NDArray[np.float32]:
+        self._check(start, stop)
+        row_shape = self.shape[1:]
+        rows = np.empty((stop - start, *row_shape), np.float32)
+        step = max(1, _CHUNK_ELEMENTS // max(1, math.prod(row_shape)))
+        for first in range(start, stop, step) if rows.size else ():
+            last = min(first + step, stop)
+            self._decode(first, last, rows[first - start : last - start])
+        return rows
+
+    @abstractmethod
+    def _decode(self, start: int, stop: int, out: NDArray[np.float32]) -> None:
+        """Fill ``out`` with rows ``start`` to ``stop`` and release their pages."""
+
+
+@dataclass(frozen=True, eq=False)
+class DenseTensor(_StoredTensor):
+    """A tensor of numbers; ``dtype`` is a key of DENSE_DTYPES."""
+
+    def _decode(self, start: int, stop: int, out: NDArray[np.float32]) -> None:
+        dtype = DENSE_DTYPES[self.dtype]
+        row_bytes = math.prod(self.shape[1:]) * dtype.itemsize
+        offset, size_bytes = self.offset + start * row_bytes, (stop - start) * row_bytes
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.copyto(out, self.file.view(offset, size_bytes).view(dtype).reshape(out.shape), casting="unsafe")
+        self.file.release(offset, size_bytes)
+
+
+@dataclass(frozen=True, eq=False)
+class BlockTensor(_StoredTensor):
+    """A matrix [N, K], or more of them, in GGUF blocks; ``dtype`` is a key of BLOCK_FORMATS, K a multiple of 32."""
+
+    @property
+    def block_format(self) -> str | None:
+        """``dtype`` of a matrix; None when there are more axes."""
+        return self.dtype if len(self.shape) == 2 else None
+
+    def read_blocks(self, start: int, stop: int) -> QuantBlocks | None:
+        """Rows ``start`` to ``stop`` as stored."""
+        self._check(start, stop)
+        return self._blocks(start, stop) if self.block_format else None
+
+    def _decode(self, start: int, stop: int, out: NDArray[np.float32]) -> None:
+        out[...] = self._blocks(start, stop).dequantize().reshape(out.shape)
+
+    def _blocks(self, start: int, stop: int) -> QuantBlocks:
+        stored = BLOCK_FORMATS[self.dtype]
+        row_blocks = math.prod(self.shape[1:]) // BLOCK_LENGTH
+        row_bytes = row_blocks * stored.block_bytes
+        offset, size_bytes = self.offset + start * row_bytes, (stop - start) * row_bytes
+        raw = self.file.view(offset, size_bytes).reshape(stop - start, row_blocks, stored.block_bytes)
+        blocks = stored.decode(raw)
+        del raw
+        self.file.release(offset, size_bytes)
+        return blocks

@@ -1,0 +1,1 @@
+"""Holds one module per command of the command line."""

@@ -1,0 +1,194 @@
+"""Runs a conversion from source to published model directory: read, build, stream, hash, write the manifest last."""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from convert import manifest
+from convert.checkpoint.checkpoint import Checkpoint
+from convert.dtypes import BLOCK_SIZES, Dtype
+from convert.errors import UnsupportedModel
+from convert.families import find_family
+from convert.families.blocks.context import BuildContext
+from convert.families.family import Family, ModelFacts
+from convert.graph.builder import GraphBuilder
+from convert.graph.serialize import to_bytes, to_model
+from convert.progress import Progress
+from convert.publish import staging
+from convert.shards import FileEntry, hash_file, write_shards
+from convert.sources import resolve
+
+GRAPH_FOLDER = "onnx"
+# Architectures end in the task they were trained for, as in "DistilBertForSequenceClassification".
+TASK_ENDINGS = {"ForSequenceClassification": "text-classification"}
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What a conversion made; ``peak_memory_bytes`` is that of the whole process."""
+
+    out_dir: Path
+    manifest: manifest.Manifest
+    wall_s: float
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One variant, built but not yet written."""
+
+    dtype: Dtype
+    context: BuildContext
+    facts: ModelFacts
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of all initializers."""
+        return sum(item.nbytes for item in self.context.graph.initializers.values())
+
+
+def convert(
+    source: str,
+    out_dir: Path,
+    *,
+    dtypes: Sequence[Dtype] = (),
+    block_size: int = 32,
+    task: str | None = None,
+    revision: str | None = None,
+    model_id: str | None = None,
+    progress: Progress,
+) -> ConversionReport:
+    """Convert ``source`` into the model directory ``out_dir``, which appears complete or not at all.
+
+    Args:
+        source: directory, ``.gguf`` file, hub id or ``bundled:NAME``.
+        dtypes: variants to make; none asks for the family's default.
+        block_size: weights that share one scale.
+        task: overrides the task that the architecture implies.
+        revision: of a hub source.
+        model_id: name under which the model is served; the directory's name when absent.
+
+    Raises:
+        FeatherweightError: the source is bad, unsupported or missing, or the output cannot be written.
+    """
+    started = time.monotonic()
+    if block_size not in BLOCK_SIZES:
+        raise UnsupportedModel(f"block size {block_size} is not supported; choose one of {BLOCK_SIZES}")
+    checkpoint = resolve(source, revision=revision, progress=progress)
+    try:
+        family = find_family(str(checkpoint.config.get("model_type")))
+        task = _choose_task(family, checkpoint, task)
+        wanted = tuple(dict.fromkeys(dtypes or family.default_dtypes))
+        plans = [_build(family, checkpoint, dtype, block_size, task) for dtype in wanted]
+        total_bytes = sum(plan.weight_bytes for plan in plans)
+        with staging(out_dir, needed_bytes=total_bytes) as directory:
+            progress.start("convert", total_bytes)
+            content = _write(directory, checkpoint, plans, model_id or out_dir.resolve().name, task, progress)
+    finally:
+        checkpoint.close()
+    return ConversionReport(out_dir, content, time.monotonic() - started, _peak_memory_bytes())
+
+
+def _peak_memory_bytes() -> int:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _choose_task(family: Family, checkpoint: Checkpoint, task: str | None) -> str:
+    if task is None:
+        architecture = str((checkpoint.config.get("architectures") or [""])[0])
+        endings = (name for ending, name in TASK_ENDINGS.items() if architecture.endswith(ending))
+        task = next(endings, family.tasks[0])
+    if task not in family.tasks:
+        raise UnsupportedModel(
+            f"task {task!r} is not supported for {checkpoint.config['model_type']}; choose {' or '.join(family.tasks)}"
+        )
+    return task
+
+
+def _build(family: Family, checkpoint: Checkpoint, dtype: Dtype, block_size: int, task: str) -> _Plan:
+    context = BuildContext(GraphBuilder(f"model{dtype.suffix}"), checkpoint, dtype, block_size)
+    return _Plan(dtype, context, family.build(context, task))
+
+
+def _write(
+    directory: Path, checkpoint: Checkpoint, plans: Sequence[_Plan], model_id: str, task: str, progress: Progress
+) -> manifest.Manifest:
+    """Write every file of the model directory; the manifest comes last."""
+    graphs = directory / GRAPH_FOLDER
+    graphs.mkdir()
+    written = [_write_variant(graphs, plan, progress) for plan in plans]
+    for name, data in checkpoint.files.items():
+        (directory / name).write_bytes(data)
+    shard_counts = {graph.path.split("/")[-1]: len(shards) for graph, shards in written}
+    (directory / "config.json").write_bytes(_config(checkpoint.config, shard_counts))
+    small = [hash_file(directory / name, name) for name in sorted({"config.json", *checkpoint.files})]
+    content = manifest.build(
+        model=_model(checkpoint, plans[0], model_id, task),
+        source=checkpoint.provenance,
+        files=[*small, *(entry for graph, shards in written for entry in (graph, *shards))],
+        variants=[_variant(plan, graph, shards) for plan, (graph, shards) in zip(plans, written, strict=True)],
+    )
+    manifest.write(content, directory)
+    return content
+
+
+def _write_variant(graphs: Path, plan: _Plan, progress: Progress) -> tuple[FileEntry, list[FileEntry]]:
+    graph, stem = plan.context.graph, f"model{plan.dtype.suffix}"
+    progress.message(f"{plan.dtype}: {len(graph.initializers)} tensors")
+    shards = write_shards(graph.initializers.values(), graphs, stem, on_bytes=progress.advance)
+    path = graphs / f"{stem}.onnx"
+    path.write_bytes(to_bytes(to_model(graph, shards.locations)))
+    return hash_file(path, f"{GRAPH_FOLDER}/{path.name}"), shards.files
+
+
+def _config(config: Mapping[str, Any], shard_counts: Mapping[str, int]) -> bytes:
+    """``config.json`` with what Transformers.js needs to know about external data."""
+    merged = {key: value for key, value in config.items() if key != "quantization_config"}
+    merged["transformers.js_config"] = {"use_external_data_format": dict(shard_counts)}
+    return (json.dumps(merged, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _variant(plan: _Plan, graph: FileEntry, shards: Sequence[FileEntry]) -> manifest.VariantSpec:
+    context, cache = plan.context, plan.facts.kv_cache
+    float_bytes = 2 if plan.dtype.float16 else 4
+    kv_values = 2 * cache.layers * cache.kv_heads * cache.head_dim if cache else 0
+    return manifest.VariantSpec(
+        dtype=plan.dtype,
+        block_size=context.block_size if plan.dtype.linear_bits else None,
+        lossless_import=bool(context.lossless) and all(context.lossless),
+        graph=graph.path,
+        shards=tuple(entry.path for entry in shards),
+        weight_bytes=plan.weight_bytes,
+        cost=manifest.Cost(
+            per_token={
+                name: manifest.OperatorCost(bytes=cost.bytes, macs=cost.macs)
+                for name, cost in sorted(context.graph.costs.items())
+            },
+            steps=context.graph.steps,
+            kv_bytes_per_token=kv_values * float_bytes,
+            activation_bytes_per_token=plan.facts.activation_width * float_bytes,
+        ),
+    )
+
+
+def _model(checkpoint: Checkpoint, plan: _Plan, model_id: str, task: str) -> manifest.Model:
+    facts, pooling = plan.facts, checkpoint.pooling
+    return manifest.Model(
+        id=model_id,
+        name=checkpoint.name,
+        family=checkpoint.config["model_type"],
+        task=task,
+        parameters=plan.context.parameters,
+        license=checkpoint.license,
+        context_length=facts.context_length,
+        vocab_size=facts.vocab_size,
+        pooling=manifest.Pooling(**pooling) if pooling and task == "feature-extraction" else None,
+        labels=facts.labels,
+        kv_cache=manifest.KvCache(**asdict(facts.kv_cache)) if facts.kv_cache else None,
+    )

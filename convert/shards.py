@@ -1,0 +1,201 @@
+"""Owns the external-data files: streams tensors into bounded shards and hashes every byte as it passes."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from convert.errors import OutputFailed, UnsupportedModel
+
+CHUNK_BYTES = 1 << 20
+"""Unit of download, verification and resume."""
+SHARD_LIMIT_BYTES = 64 << 20
+PAGE_BYTES = 4096
+"""Alignment of every tensor of at least this size; ONNX's external-data format asks for it, for memory mapping."""
+SMALL_ALIGNMENT_BYTES = 64
+
+Buffer: TypeAlias = Any
+"""bytes, a memoryview, or a C-contiguous numpy array of any type and shape."""
+
+
+class Streamed(Protocol):
+    """The part of an initializer that this module needs."""
+
+    @property
+    def name(self) -> str:
+        """Name of the initializer in the graph."""
+
+    @property
+    def nbytes(self) -> int:
+        """Exact length of its raw data."""
+
+    @property
+    def chunks(self) -> Callable[[], Iterator[Buffer]]:
+        """Makes its raw little-endian data piece by piece, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A file of the model directory as the manifest lists it."""
+
+    path: str
+    """Relative to the model directory, with forward slashes."""
+    size_bytes: int
+    sha256: str
+    chunks: tuple[str, ...]
+    """SHA-256 (64 hex digits) of each CHUNK_BYTES of the file; the last chunk may be shorter."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSet:
+    """Where each tensor went, and the files that hold them."""
+
+    locations: dict[str, tuple[str, int, int]]
+    """Name of the tensor -> (bare file name, offset, length), in bytes."""
+    files: list[FileEntry]
+    """In order of writing, which is the order of first use in the graph."""
+
+
+class ChunkHasher:
+    """SHA-256 of a whole stream and of each of its chunks, in one pass."""
+
+    def __init__(self) -> None:
+        self.size_bytes = 0
+        self._whole = hashlib.sha256()
+        self._chunk = hashlib.sha256()
+        self._chunks: list[str] = []
+
+    def update(self, data: memoryview) -> None:
+        """Take the next bytes of the stream; ``data`` is one-dimensional, of bytes."""
+        self._whole.update(data)
+        while data:
+            piece = data[: CHUNK_BYTES - self.size_bytes % CHUNK_BYTES]
+            self._chunk.update(piece)
+            self.size_bytes += len(piece)
+            if self.size_bytes % CHUNK_BYTES == 0:
+                self._chunks.append(self._chunk.hexdigest())
+                self._chunk = hashlib.sha256()
+            data = data[len(piece) :]
+
+    def entry(self, path: str) -> FileEntry:
+        """Describe what was taken so far as the whole file ``path``."""
+        tail = [self._chunk.hexdigest()] if self.size_bytes % CHUNK_BYTES else []
+        return FileEntry(path, self.size_bytes, self._whole.hexdigest(), (*self._chunks, *tail))
+
+
+def hash_file(path: Path, relative: str, on_bytes: Callable[[int], None] | None = None) -> FileEntry:
+    """Hash an existing file in one pass and constant memory; ``relative`` becomes the entry's path.
+
+    Raises OSError when the file cannot be read.
+    """
+    hasher = ChunkHasher()
+    buffer = memoryview(bytearray(CHUNK_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while size_bytes := file.readinto(buffer):
+            hasher.update(buffer[:size_bytes])
+            if on_bytes:
+                on_bytes(size_bytes)
+    return hasher.entry(relative)
+
+
+def write_shards(
+    initializers: Iterable[Streamed],
+    directory: Path,
+    stem: str,
+    *,
+    limit_bytes: int = SHARD_LIMIT_BYTES,
+    on_bytes: Callable[[int], None],
+) -> ShardSet:
+    """Write ``initializers`` in order to ``stem.onnx_data``, ``stem.onnx_data_1``, ... in ``directory``.
+
+    ``directory`` is a folder directly inside the model directory: entries are named ``<folder>/<file>``. A tensor
+    lies in one file, aligned to PAGE_BYTES when it is at least that long and to SMALL_ALIGNMENT_BYTES otherwise;
+    padding is zeros. Each piece is written straight from the buffer that it comes in, and let go before the next
+    is asked for. ``on_bytes`` is told the length of each piece written, padding left out.
+
+    Raises UnsupportedModel for a tensor longer than ``limit_bytes``, OutputFailed when a tensor's pieces do not add
+    up to its length or its name comes twice, OSError when the disk refuses.
+    """
+    locations: dict[str, tuple[str, int, int]] = {}
+    files: list[FileEntry] = []
+    shard: _Shard | None = None
+    try:
+        for tensor in initializers:
+            if tensor.nbytes > limit_bytes:
+                raise UnsupportedModel(
+                    f"tensor {tensor.name!r} takes {tensor.nbytes} bytes but a shard holds {limit_bytes} at most; "
+                    "its graph builder must split it"
+                )
+            if tensor.name in locations:
+                raise OutputFailed(f"tensor {tensor.name!r} was given twice to be written; names must be unique")
+            if shard is not None and shard.offset_for(tensor.nbytes) + tensor.nbytes > limit_bytes:
+                files.append(shard.close())
+                shard = None
+            if shard is None:
+                shard = _Shard(directory, f"{stem}.onnx_data" + (f"_{len(files)}" if files else ""))
+            locations[tensor.name] = shard.append(tensor, on_bytes)
+        if shard is not None:
+            files.append(shard.close())
+            shard = None
+    finally:
+        if shard is not None:
+            shard.abandon()
+    return ShardSet(locations, files)
+
+
+class _Shard:
+    """One external-data file while it grows."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self._path = f"{directory.name}/{name}"
+        self._name = name
+        self._file: FileIO = (directory / name).open("xb", buffering=0)
+        self._hasher = ChunkHasher()
+
+    def offset_for(self, nbytes: int) -> int:
+        """Where a tensor of ``nbytes`` would begin."""
+        alignment = PAGE_BYTES if nbytes >= PAGE_BYTES else SMALL_ALIGNMENT_BYTES
+        return -(-self._hasher.size_bytes // alignment) * alignment
+
+    def append(self, tensor: Streamed, on_bytes: Callable[[int], None]) -> tuple[str, int, int]:
+        """Write ``tensor`` after padding; returns (file name, offset, length)."""
+        offset = self.offset_for(tensor.nbytes)
+        self._write(memoryview(bytes(offset - self._hasher.size_bytes)))
+        left = tensor.nbytes
+        for piece in tensor.chunks():
+            data = _as_bytes(piece)
+            left -= len(data)
+            if left < 0:
+                break
+            self._write(data)
+            on_bytes(len(data))
+            del data, piece  # or the next piece would be made while this one is still held
+        if left:
+            raise OutputFailed(
+                f"tensor {tensor.name!r} announced {tensor.nbytes} bytes but gave {'fewer' if left > 0 else 'more'}; "
+                "this is a defect of its reader or quantizer"
+            )
+        return self._name, offset, tensor.nbytes
+
+    def close(self) -> FileEntry:
+        """Close the file and say what is in it."""
+        self._file.close()
+        return self._hasher.entry(self._path)
+
+    def abandon(self) -> None:
+        """Close the file after a failure; the staging directory is removed by its owner."""
+        self._file.close()
+
+    def _write(self, data: memoryview) -> None:
+        self._hasher.update(data)
+        while data:
+            data = data[self._file.write(data) :]
+
+
+def _as_bytes(piece: Buffer) -> memoryview:
+    """One-dimensional byte view of ``piece``, without a copy."""
+    if isinstance(piece, bytes | bytearray | memoryview):
+        return memoryview(piece).cast("B")
+    return memoryview(piece.reshape(-1).view("u1"))  # numpy: bfloat16 and int4 have no buffer format of their own

@@ -1,0 +1,448 @@
+"""Delivery in a real browser: both persistent stores, a tab that dies, two tabs, damage, quota, plain http."""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import random
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from playwright.sync_api import BrowserContext, Error, Page, Playwright
+
+from e2e.conftest import FLAGS, chromium_path
+
+ROOT = Path(__file__).parent.parent
+CHUNK = 1 << 20
+SOCKET_BYTES = 1 << 19  # what a connection may hold between the server's write and the page's read
+SHARD = "onnx/model_q4.onnx_data"
+TYPES = {".html": "text/html", ".js": "text/javascript"}
+ARGS = [*FLAGS, "--host-resolver-rules=MAP elsewhere.test 127.0.0.1"]
+
+
+def make_contents() -> dict[str, bytes]:
+    """One small file and two shards, the same in every run."""
+    source = random.Random(7)
+    sizes = {"onnx/model_q4.onnx": 5000, SHARD: 9 * CHUNK + 123, "onnx/model_q4.onnx_data_1": 3 * CHUNK}
+    return {path: source.randbytes(size) for path, size in sizes.items()}
+
+
+def describe(contents: dict[str, bytes]) -> bytes:
+    """manifest.json of these contents."""
+
+    def entry(data: bytes) -> dict[str, Any]:
+        pieces = [data[at : at + CHUNK] for at in range(0, len(data), CHUNK)]
+        hashes = [hashlib.sha256(piece).hexdigest() for piece in pieces]
+        return {"size_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "chunks": hashes}
+
+    paths = list(contents)
+    total = sum(map(len, contents.values()))
+    model = {"id": "toy", "name": "Toy", "family": "llama", "task": "text-generation", "parameters": 1}
+    model |= {"license": "apache-2.0", "context_length": 8, "vocab_size": 9}
+    cost = {"per_token": {}, "steps": 1, "kv_bytes_per_token": 1, "activation_bytes_per_token": 1}
+    variant = {"dtype": "q4", "block_size": 32, "graph": paths[0], "shards": paths[1:], "files": paths}
+    variant |= {"download_bytes": total, "weight_bytes": total, "cost": cost}
+    files = {path: entry(data) for path, data in contents.items()}
+    manifest = {"format": "featherweight-manifest", "version": 1, "chunk_size": CHUNK, "model": model}
+    return json.dumps(manifest | {"files": files, "variants": [variant]}).encode()
+
+
+@dataclass
+class ModelServer:
+    """Serves the test page, static/ and a model; counts the model's bytes; slow or wrong on demand."""
+
+    contents: dict[str, bytes] = field(default_factory=make_contents)
+    flip: set[tuple[str, int]] = field(default_factory=set)
+    """(path, offset in the file) of bytes to change."""
+    cut_after: list[int] = field(default_factory=list)
+    """After how many bytes the answer to each of the next requests for a file ends with its connection."""
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+    """First and last byte of each request for a file."""
+    pause_s: float = 0.0
+    """Wait before each 256 KiB of a file."""
+    sent_bytes: int = 0
+    """Of model files, since the start."""
+    port: int = 0
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(map(len, self.contents.values()))
+
+    def start(self) -> ThreadingHTTPServer:
+        outer = self
+        manifest = describe(self.contents)
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                path = self.path.partition("?")[0].lstrip("/")
+                if path.startswith("model/"):
+                    self.send_model(path.removeprefix("model/"))
+                    return
+                file = ROOT / ("e2e/pages" if not path.startswith("static/") else "") / path
+                if file.is_file():
+                    self.send(200, file.read_bytes(), TYPES.get(file.suffix, "application/octet-stream"))
+                else:
+                    self.send(404, b"", "text/plain")
+
+            def send(self, status: int, body: bytes, kind: str) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def send_model(self, path: str) -> None:
+                if path == "manifest.json":
+                    self.send(200, manifest, "application/json")
+                    return
+                data = bytearray(outer.contents[path])
+                for name, offset in outer.flip:
+                    if name == path:
+                        data[offset] ^= 1
+                first, last = map(int, re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"]).groups())  # type: ignore[union-attr]
+                outer.ranges.append((first, last))
+                end = min(last + 1, first + outer.cut_after.pop(0)) if outer.cut_after else last + 1
+                self.send_response(206)
+                self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+                self.send_header("Content-Length", str(last + 1 - first))
+                self.send_header("Cache-Control", "public, max-age=31536000, immutable")
+                self.end_headers()
+                for at in range(first, end, 1 << 18):
+                    time.sleep(outer.pause_s)
+                    piece = data[at : min(at + (1 << 18), end)]
+                    self.wfile.write(piece)
+                    outer.sent_bytes += len(piece)
+                self.close_connection = end <= last
+
+            def handle(self) -> None:
+                with contextlib.suppress(OSError):  # the browser closed the connection: some tests make it do so
+                    super().handle()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        self.port = server.server_port
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return server
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    model = ModelServer()
+    http = model.start()
+    yield model
+    http.shutdown()
+    http.server_close()
+
+
+@dataclass
+class Profile:
+    """A browser with a profile on disk: a private one would keep the origin private file system in memory."""
+
+    playwright: Playwright
+    directory: Path
+
+    def launch(self) -> BrowserContext:
+        kind = self.playwright.chromium
+        return kind.launch_persistent_context(self.directory, executable_path=chromium_path(self.playwright), args=ARGS)
+
+    def processes(self) -> tuple[psutil.Process, list[psutil.Process]]:
+        """The browser process and its renderers."""
+        for process in psutil.Process().children(recursive=True):
+            command = process.cmdline()
+            if f"--user-data-dir={self.directory}" in command and not any("--type=" in word for word in command):
+                below = process.children(recursive=True)
+                return process, [child for child in below if "--type=renderer" in child.cmdline()]
+        pytest.fail("no browser process found")
+
+
+@pytest.fixture
+def profile(playwright: Playwright, tmp_path: Path) -> Profile:
+    return Profile(playwright, tmp_path / "profile")
+
+
+@pytest.fixture
+def context(profile: Profile) -> Iterator[BrowserContext]:
+    context = profile.launch()
+    yield context
+    context.close()
+
+
+class CallFailed(Exception):
+    """A command ended with a FeatherweightError."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(f"{error['code']}: {error['message']}")
+        self.code: str = error["code"]
+        self.message: str = error["message"]
+        self.details: dict[str, Any] = error["details"]
+
+
+@dataclass
+class Tab:
+    """A tab with the test page and its worker."""
+
+    page: Page
+
+    def call(self, name: str, *args: Any) -> Any:
+        answer = self.page.evaluate("(args) => call(...args)", [name, *args])
+        if answer.get("error"):
+            raise CallFailed(answer["error"])
+        return answer.get("value")
+
+    def begin(self, name: str, *args: Any) -> None:
+        self.page.evaluate("(args) => { globalThis.begun = call(...args); }", [name, *args])
+
+    def end(self) -> Any:
+        answer = self.page.evaluate("begun")
+        if answer.get("error"):
+            raise CallFailed(answer["error"])
+        return answer.get("value")
+
+
+def open_tab(context: BrowserContext, server: ModelServer, kind: str, host: str = "127.0.0.1") -> Tab:
+    page = context.new_page()
+    origin = f"http://{host}:{server.port}"
+    page.goto(f"{origin}/delivery.html")
+    page.wait_for_function("globalThis.call !== undefined")
+    tab = Tab(page)
+    assert tab.call("start", f"{origin}/model/manifest.json", kind) == kind
+    return tab
+
+
+def wait_until(condition: Any, what: str) -> None:
+    """Polls, with a limit that only a hang reaches."""
+    for _ in range(3000):
+        if condition():
+            return
+        time.sleep(0.01)
+    pytest.fail(f"never came true: {what}")
+
+
+def check_files(tab: Tab, server: ModelServer) -> None:
+    for path, data in server.contents.items():
+        assert tab.call("hash", path) == hashlib.sha256(data).hexdigest()
+
+
+persistent = pytest.mark.parametrize("kind", ["opfs", "cache"])
+
+
+@persistent
+def test_second_visit_fetches_nothing(context: BrowserContext, server: ModelServer, kind: str) -> None:
+    tab = open_tab(context, server, kind)
+    result = tab.call("fetch")
+    assert result["networkBytes"] == server.total_bytes == server.sent_bytes
+    check_files(tab, server)
+    assert tab.call("usage") == {"usedBytes": server.total_bytes}
+    tab.page.close()
+
+    tab = open_tab(context, server, kind)
+    assert tab.call("status") == {
+        "presentBytes": server.total_bytes,
+        "totalBytes": server.total_bytes,
+        "complete": True,
+    }
+    result = tab.call("fetch")
+    assert result["networkBytes"] == 0
+    assert result["last"]["storedBytes"] == server.total_bytes
+    assert server.sent_bytes == server.total_bytes
+    check_files(tab, server)
+
+
+@persistent
+@pytest.mark.parametrize("death", ["reload", "tab", "browser"])
+def test_resumes_after_death(profile: Profile, server: ModelServer, kind: str, death: str) -> None:
+    """Whatever was killed, each of the four connections loses at most the chunk that it was receiving."""
+    context = profile.launch()
+    tab = open_tab(context, server, kind)
+    server.pause_s = 0.05
+    tab.begin("fetch")
+    wait_until(lambda: server.sent_bytes > 7 * CHUNK, "half of the model sent")
+    sent = server.sent_bytes
+    browser, renderers = profile.processes()
+    if death == "reload":
+        tab.page.reload()
+    else:
+        for process in renderers if death == "tab" else [browser]:
+            process.kill()
+    if death == "browser":
+        browser.wait()
+        with contextlib.suppress(Error):
+            context.close()
+        context = profile.launch()
+    else:
+        tab.page.close()
+    server.pause_s = 0
+
+    tab = open_tab(context, server, kind)
+    present = tab.call("status")["presentBytes"]
+    assert present >= sent - 4 * CHUNK - 4 * SOCKET_BYTES
+    assert tab.call("fetch")["networkBytes"] == server.total_bytes - present
+    check_files(tab, server)
+    context.close()
+
+
+def test_resumes_after_cut(context: BrowserContext, server: ModelServer) -> None:
+    """Each cut loses at most one chunk, from a network that is slower than the store."""
+    cut = 2 * CHUNK + 700_000
+    server.pause_s = 0.02
+    server.cut_after = [5000, cut, cut, cut]  # the first file is small and arrives whole
+    tab = open_tab(context, server, "opfs")
+    tab.call("fetch", {"connections": 1})
+    check_files(tab, server)
+    for (before, _), (after, _) in itertools.pairwise(server.ranges[1:5]):
+        assert after >= before + cut - CHUNK
+
+
+@persistent
+def test_abort_keeps_what_arrived(context: BrowserContext, server: ModelServer, kind: str) -> None:
+    tab = open_tab(context, server, kind)
+    server.pause_s = 0.05
+    tab.begin("fetch")
+    wait_until(lambda: server.sent_bytes > 6 * CHUNK, "half of the model sent")
+    tab.call("abort")
+    with pytest.raises(CallFailed) as failure:
+        tab.end()
+    assert failure.value.code == "aborted"
+    present = tab.call("status")["presentBytes"]
+    assert present >= CHUNK
+    server.pause_s = 0
+    assert tab.call("fetch")["networkBytes"] == server.total_bytes - present
+    check_files(tab, server)
+
+
+@persistent
+def test_rejects_flipped_byte_from_server(context: BrowserContext, server: ModelServer, kind: str) -> None:
+    server.flip.add((SHARD, 4 * CHUNK + 77))
+    tab = open_tab(context, server, kind)
+    with pytest.raises(CallFailed, match="chunk 4") as failure:
+        tab.call("fetch")
+    assert failure.value.code == "integrity"
+    server.flip.clear()
+    tab.call("fetch")
+    check_files(tab, server)
+
+
+@persistent
+def test_repairs_damage_in_the_store(context: BrowserContext, server: ModelServer, kind: str) -> None:
+    tab = open_tab(context, server, kind)
+    tab.call("fetch")
+    tab.call("corrupt", SHARD, 2)
+    with pytest.raises(CallFailed, match="chunk 2") as failure:
+        tab.call("hash", SHARD)
+    assert failure.value.code == "integrity"
+    assert tab.call("status")["presentBytes"] == server.total_bytes - CHUNK
+    before = server.sent_bytes
+    assert tab.call("hash", SHARD, True) == hashlib.sha256(server.contents[SHARD]).hexdigest()
+    assert server.sent_bytes - before == CHUNK
+
+
+def test_distrusts_record_of_shortened_data(context: BrowserContext, server: ModelServer) -> None:
+    tab = open_tab(context, server, "opfs")
+    tab.call("fetch")
+    tab.call("shorten", SHARD, 5 * CHUNK + 1)
+    lost = len(server.contents[SHARD]) - 5 * CHUNK
+    assert tab.call("status")["presentBytes"] == server.total_bytes - lost
+    assert tab.call("fetch")["networkBytes"] == lost
+    check_files(tab, server)
+
+
+@persistent
+@pytest.mark.parametrize("asked", [True, False])
+def test_rejects_too_small_quota(context: BrowserContext, server: ModelServer, kind: str, asked: bool) -> None:
+    """Asked first: not a byte is fetched. Met while writing (another page took the space): the same code."""
+    tab = open_tab(context, server, kind)
+    session = context.new_cdp_session(tab.page)
+    origin = f"http://127.0.0.1:{server.port}"
+    session.send("Storage.overrideQuotaForOrigin", {"origin": origin, "quotaSize": 6 * CHUNK})
+    with pytest.raises(CallFailed) as failure:
+        tab.call("fetch", {"askQuota": asked})
+    assert failure.value.code == "quota"
+    if asked and kind == "opfs":  # the Cache API offers no trial, and Chromium's estimate is a constant
+        assert server.sent_bytes == 0
+        assert failure.value.details["neededBytes"] == server.total_bytes
+        assert re.search(r"12\.\d MB are needed, .* [5-6]\.\d MB more", failure.value.message)
+    session.send("Storage.overrideQuotaForOrigin", {"origin": origin})
+    tab.call("fetch")
+    check_files(tab, server)
+
+
+def test_removes_what_a_dead_trial_left(context: BrowserContext, server: ModelServer) -> None:
+    tab = open_tab(context, server, "opfs")
+    tab.call("litter", 3 * CHUNK)
+    assert tab.call("names") == ["trials"]
+    assert open_tab(context, server, "opfs").call("names") == []
+
+
+@persistent
+def test_two_tabs_share_one_download(context: BrowserContext, server: ModelServer, kind: str) -> None:
+    tabs = [open_tab(context, server, kind) for _ in range(2)]
+    server.pause_s = 0.02
+    for tab in tabs:
+        tab.begin("fetch")
+    results = [tab.end() for tab in tabs]
+    assert sum(result["networkBytes"] for result in results) == server.total_bytes == server.sent_bytes
+    for result in results:
+        assert result["last"]["loadedBytes"] == server.total_bytes
+    check_files(tabs[1], server)
+
+
+@persistent
+def test_file_in_use(context: BrowserContext, server: ModelServer, kind: str) -> None:
+    """Removing does not wait; waiting ends when the holder does nothing; the death of the holder frees the file."""
+    holder, other = (open_tab(context, server, kind) for _ in range(2))
+    holder.call("fetch")
+    holder.call("hold", SHARD)
+    with pytest.raises(CallFailed, match="in use in another tab"):
+        other.call("remove")
+    with pytest.raises(CallFailed, match="makes no progress") as failure:
+        other.call("lock", SHARD, 100)
+    assert failure.value.code == "store"
+    holder.page.close()
+    assert other.call("hash", SHARD) == hashlib.sha256(server.contents[SHARD]).hexdigest()
+    other.call("remove")
+    assert other.call("list") == []
+    assert other.call("usage") == {"usedBytes": 0}
+
+
+def test_plain_http_still_verifies(context: BrowserContext, server: ModelServer) -> None:
+    """Over http from another machine there is neither storage nor crypto.subtle: memory, and our own SHA-256."""
+    tab = open_tab(context, server, "memory", host="elsewhere.test")
+    assert tab.page.evaluate("isSecureContext") is False
+    assert tab.call("fetch")["networkBytes"] == server.total_bytes
+    check_files(tab, server)
+    server.flip.add((SHARD, 1))
+    tab = open_tab(context, server, "memory", host="elsewhere.test")
+    with pytest.raises(CallFailed, match="chunk 0"):
+        tab.call("fetch")
+
+
+def test_offline_says_so(context: BrowserContext, server: ModelServer) -> None:
+    tab = open_tab(context, server, "opfs")
+    context.set_offline(True)
+    with pytest.raises(CallFailed) as failure:
+        tab.call("fetch")
+    assert failure.value.code == "network"
+    assert "offline" in failure.value.message
+    context.set_offline(False)
+    tab.call("fetch")
+    check_files(tab, server)
+
+
+def test_page_thread_gets_the_cache_store(context: BrowserContext, server: ModelServer) -> None:
+    """Synchronous file access exists in workers only."""
+    tab = open_tab(context, server, "opfs")
+    kind = tab.page.evaluate("import('/static/delivery/store/store.js').then(async (m) => (await m.openStore()).kind)")
+    assert kind == "cache"

@@ -1,0 +1,168 @@
+/** Owns the page: which of its two views is shown, which model runs, and the address that says so. */
+import { loadModel, probeDevice } from "../featherweight.js";
+import { announce } from "./announcer.js";
+import { keepPageOffline, watchConnectivity } from "./connectivity.js";
+import { showDevice } from "./device_panel.js";
+import { byId } from "./dom.js";
+import { recall, remember } from "./local_storage.js";
+import { ModelList } from "./model_list.js";
+import { isAbort } from "./problem.js";
+import { restoreSettings, runSettings } from "./settings.js";
+import { Workspace } from "./workspace.js";
+
+/**
+ * @typedef {import("./model_card.js").ModelCard} ModelCard
+ * @typedef {Awaited<ReturnType<typeof loadModel>>} Model
+ */
+
+/** The note that a load is running; a tab that dies in it finds the note at its next visit and does not try by itself. */
+const OPENING = "opening";
+
+/** @type {{model: Model, card: ModelCard, dtype: string} | null} */
+let running = null;
+/** @type {AbortController | null} */
+let loading = null;
+
+const offlineReady = keepPageOffline();
+const list = new ModelList({ open, cancel: () => loading?.abort(), removed: () => showDevice(probeDevice()) });
+const workspace = new Workspace({ reload });
+
+start();
+
+async function start() {
+  watchConnectivity();
+  restoreSettings();
+  const device = probeDevice();
+  showDevice(device);
+  byId("back-button", HTMLElement).addEventListener("click", () => visit(null));
+  byId("home-link", HTMLElement).addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    if (running && !byId("workspace", HTMLElement).hidden) visit(null);
+  });
+  addEventListener("popstate", showAddress);
+  // Whoever leaves in the middle of a load does so on purpose: only a tab that dies leaves the note behind.
+  addEventListener("pagehide", () => remember(OPENING, undefined));
+  if (await list.fetch(device)) await openAddressed();
+}
+
+/** Opens what the address names, when it is wholly here and the last try did not kill the tab. */
+async function openAddressed() {
+  const { id, dtype } = readAddress();
+  const card = list.find(id);
+  if (!card) return;
+  if (dtype) card.choose(dtype);
+  await card.weigh();
+  if (recall(OPENING) === `${card.row.id} ${card.dtype}`) {
+    remember(OPENING, undefined);
+    card.showUnfinished(() => open(card));
+  } else if (card.status?.complete) {
+    await open(card);
+    return;
+  }
+  card.root.scrollIntoView({ block: "center" });
+}
+
+/** @param {ModelCard} card */
+async function open(card) {
+  if (loading) return;
+  const { dtype } = card;
+  if (running && running.card === card && running.dtype === dtype) {
+    visit(card);
+    return;
+  }
+  const controller = new AbortController();
+  loading = controller;
+  await closeRunning();
+  list.setLoading(card);
+  card.startLoading();
+  remember(OPENING, `${card.row.id} ${dtype}`);
+  try {
+    await offlineReady;
+    const { backend, threads } = runSettings();
+    const model = await loadModel(card.row.manifest_url, {
+      dtype,
+      backend,
+      threads,
+      signal: controller.signal,
+      onProgress: (progress) => card.progress.update(progress),
+    });
+    running = { model, card, dtype };
+    card.setRunning(dtype);
+    visit(card);
+    workspace.open(model);
+    announce(`${model.name} is ready.`);
+    settle(card);
+  } catch (error) {
+    await settle(card);
+    if (isAbort(error)) announce("Stopped. What has arrived is kept.");
+    else card.showProblem(error, () => open(card));
+  }
+}
+
+/**
+ * The end of a load, whichever it was: the card says again what is here.
+ * @param {ModelCard} card
+ */
+async function settle(card) {
+  loading = null;
+  remember(OPENING, undefined);
+  list.setLoading(null);
+  card.stopLoading();
+  showDevice(probeDevice());
+  await card.weigh();
+}
+
+/** Loads the model again after it died under an answer. */
+async function reload() {
+  if (!running) return;
+  const { card } = running;
+  await closeRunning();
+  visit(null);
+  await open(card);
+}
+
+async function closeRunning() {
+  if (!running) return;
+  workspace.pause();
+  const { model, card } = running;
+  running = null;
+  card.setRunning(null);
+  await model.dispose();
+}
+
+/** @param {ModelCard | null} card whose model is shown; null: the list */
+function visit(card) {
+  const address = card ? `/?${new URLSearchParams({ model: card.row.id, dtype: card.dtype })}` : "/";
+  if (address !== location.pathname + location.search) history.pushState({ shown: card !== null }, "", address);
+  showAddress();
+}
+
+/** Shows the view that the address names, as far as its model runs. */
+function showAddress() {
+  const { id } = readAddress();
+  const shown = running !== null && running.card.row.id === id;
+  if (shown) showWorkspace();
+  else showChooser();
+}
+
+function showWorkspace() {
+  byId("choose", HTMLElement).hidden = true;
+  byId("colophon", HTMLElement).hidden = true;
+  byId("workspace", HTMLElement).hidden = false;
+}
+
+function showChooser() {
+  const left = !byId("workspace", HTMLElement).hidden;
+  workspace.pause();
+  byId("workspace", HTMLElement).hidden = true;
+  byId("choose", HTMLElement).hidden = false;
+  byId("colophon", HTMLElement).hidden = false;
+  document.title = "Featherweight";
+  if (left) running?.card.openButton.focus();
+}
+
+function readAddress() {
+  const address = new URLSearchParams(location.search);
+  return { id: address.get("model"), dtype: address.get("dtype") };
+}

@@ -1,0 +1,50 @@
+/** Owns the facts about this device, in plain words. */
+import { byId, find } from "./dom.js";
+import { formatBytes } from "./format.js";
+
+/** @typedef {import("../featherweight.js").Device} Device */
+
+/** @param {Promise<Device>} probe */
+export async function showDevice(probe) {
+  try {
+    const device = await probe;
+    for (const [fact, words] of Object.entries(describeDevice(device))) setFact(fact, words);
+    byId("device-note", HTMLElement).textContent = describeEngine(device);
+  } catch (error) {
+    for (const fact of ["processor", "memory", "graphics", "storage"]) setFact(fact, "unknown");
+    byId("device-note", HTMLElement).textContent = `This device could not be weighed: ${error instanceof Error ? error.message : error}`;
+  }
+}
+
+/** @param {Device} device */
+function describeDevice({ threads, crossOriginIsolated, wasm, deviceMemoryGib, webgpu, storage }) {
+  const parallel = crossOriginIsolated && wasm.threads;
+  return {
+    processor: parallel || threads === 1 ? `${threads} ${threads === 1 ? "thread" : "threads"}` : `1 of ${threads} threads`,
+    memory: deviceMemoryGib === null ? "not told" : `${deviceMemoryGib} GB or more`,
+    graphics: webgpu ? (webgpu.isFallback ? "WebGPU in software" : gpuName(webgpu)) : "no WebGPU",
+    storage: storage ? formatBytes(Math.max(0, storage.quotaBytes - storage.usageBytes)) : "not told",
+  };
+}
+
+/** @param {NonNullable<Device["webgpu"]>} webgpu */
+function gpuName({ vendor, architecture }) {
+  const name = [vendor, architecture].filter(Boolean).join(" ");
+  return name ? `WebGPU, ${name}` : "WebGPU";
+}
+
+/** @param {Device} device */
+function describeEngine({ crossOriginIsolated, wasm }) {
+  if (!wasm.simd) return "This browser is too old for these models: its WebAssembly has no SIMD.";
+  const parts = ["SIMD", wasm.relaxedSimd ? "relaxed SIMD" : "", crossOriginIsolated && wasm.threads ? "threads" : ""];
+  const isolation = crossOriginIsolated ? "" : " The page is not cross-origin isolated, so models run on one thread.";
+  return `WebAssembly: ${parts.filter(Boolean).join(", ")}.${isolation}`;
+}
+
+/**
+ * @param {string} fact
+ * @param {string} words
+ */
+function setFact(fact, words) {
+  find(byId("device-facts", HTMLElement), `[data-fact="${fact}"]`, HTMLElement).textContent = words;
+}

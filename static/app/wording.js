@@ -1,0 +1,81 @@
+/** Owns the plain words for the field's terms: tasks, variants, verdicts, backends. Pure. */
+import { formatBytes, formatRate } from "./format.js";
+
+/** @type {Record<string, string>} */
+const TASKS = {
+  "text-generation": "Chat",
+  "feature-extraction": "Search and sorting",
+  "sentence-similarity": "Search and sorting",
+  "text-classification": "Sorting",
+};
+
+/** @type {Record<string, string>} */
+const PRECISIONS = {
+  fp32: "full precision",
+  fp16: "half precision",
+  q8: "8 bits",
+  q4: "4 bits",
+  q4f16: "4 bits, half-precision steps",
+};
+
+/** Those that are not written as people write them. @type {Record<string, string>} */
+const LICENSES = {
+  "apache-2.0": "Apache 2.0",
+  mit: "MIT",
+  "cc-by-4.0": "CC BY 4.0",
+  gemma: "Gemma licence",
+};
+
+/** @type {Record<string, string>} */
+const BACKENDS = {
+  wasm: "processor, own engine",
+  "ort-wasm": "processor, ONNX Runtime",
+  "ort-webgpu": "graphics, ONNX Runtime",
+};
+
+/** @param {string} task */
+export function taskName(task) {
+  return TASKS[task] ?? task;
+}
+
+/** @param {string} license an SPDX identifier in any case, or "unknown" */
+export function licenseName(license) {
+  if (license === "unknown") return "licence unknown";
+  return LICENSES[license.toLowerCase()] ?? license;
+}
+
+/** @param {string} backend */
+export function backendName(backend) {
+  return BACKENDS[backend] ?? backend;
+}
+
+/** @param {string} backend */
+export function backendPlace(backend) {
+  return backend.endsWith("webgpu") ? "on the graphics processor" : "on the processor";
+}
+
+/** @param {{dtype: string, download_bytes: number}} variant */
+export function describeVariant({ dtype, download_bytes: bytes }) {
+  const precision = PRECISIONS[dtype];
+  return `${dtype}${precision ? `, ${precision}` : ""}: ${formatBytes(bytes)}`;
+}
+
+/**
+ * A verdict as one sentence.
+ * @param {import("../featherweight.js").Verdict} verdict
+ */
+export function describeVerdict({ supported, memory, decode_tokens_per_s: speed }) {
+  const need = `${formatBytes(memory.need)} of memory at most`;
+  if (!supported) return `More than this device can carry: ${need}, and it has ${formatBytes(memory.limit)}.`;
+  const pace = speed ? ` Expect ${range(speed, formatRate)} tokens a second.` : "";
+  return `This device can carry it: ${need}, of ${formatBytes(memory.limit)}.${pace}`;
+}
+
+/**
+ * @param {[number, number]} bounds
+ * @param {(value: number) => string} format
+ */
+function range([low, high], format) {
+  const [from, to] = [format(low), format(high)];
+  return from === to ? from : `${from} to ${to}`;
+}

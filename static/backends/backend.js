@@ -1,0 +1,60 @@
+/** Owns the words that every backend speaks: the interface between a model's files and the tasks. Types only. */
+
+/**
+ * What a backend is given to load.
+ * @typedef {object} VariantContext
+ * @property {import("../manifest/manifest.js").Manifest} manifest
+ * @property {import("../manifest/manifest.js").Variant} variant
+ * @property {(path: string) => Promise<Uint8Array>} readFile a file of the variant, verified; the caller may keep the bytes
+ */
+
+/**
+ * @typedef {object} BackendOptions
+ * @property {number} threads at least 1, and 1 where the page is not cross-origin isolated
+ * @property {number} contextLength tokens the KV cache may hold
+ * @property {AbortSignal} [signal]
+ */
+
+/**
+ * @typedef {object} Backend
+ * @property {string} name
+ * @property {(context: VariantContext, options: BackendOptions) => Promise<Session>} load
+ */
+
+/**
+ * @typedef {object} SessionBase
+ * @property {string} backend its name
+ * @property {number} threads
+ * @property {() => number} memoryBytes memory held now, as far as the backend can know it
+ * @property {() => Promise<void>} dispose
+ */
+
+/**
+ * A decoder, for one conversation. Calls must not overlap.
+ * @typedef {object} DecoderMethods
+ * @property {number} length tokens in the KV cache
+ * @property {(tokenIds: readonly number[]) => Promise<Float32Array>} prefill runs tokens after those in the cache; the
+ *   logits [vocab] of the last one. The array is the caller's.
+ * @property {(tokenId: number) => Promise<Float32Array>} decode the same for one token
+ * @property {(length: number) => Promise<void>} truncate keeps only the first tokens of the cache
+ * @property {() => Promise<void>} reset empties the cache
+ */
+
+/**
+ * @typedef {object} Batch
+ * @property {readonly (readonly number[])[]} inputIds [batch][tokens], all rows of one length
+ * @property {readonly (readonly number[])[]} attentionMask the same shape: 1 for a token, 0 for padding
+ */
+
+/**
+ * An encoder.
+ * @typedef {object} EncoderMethods
+ * @property {(batch: Batch) => Promise<{data: Float32Array, dims: readonly number[]}>} encode hidden states
+ *   [batch, tokens, hidden], or the logits [batch, labels] of a model with a classification head
+ */
+
+/** @typedef {SessionBase & DecoderMethods & {kind: "decoder"}} DecoderSession */
+/** @typedef {SessionBase & EncoderMethods & {kind: "encoder"}} EncoderSession */
+/** @typedef {DecoderSession | EncoderSession} Session */
+
+export {};

@@ -1,0 +1,45 @@
+/** Owns the questions about storage space: asked before the first byte, answered in numbers. */
+import { FeatherweightError } from "../errors.js";
+import { megabytes } from "./chunks.js";
+
+/** Left over for indexes and the page's own data. */
+const RESERVE_BYTES = 1 << 20;
+
+/** @typedef {Partial<Pick<StorageManager, "estimate" | "persist" | "persisted">>} StorageFacts */
+
+/**
+ * Throws "quota" when there is not this much space left for the store.
+ *
+ * Two questions: `estimate()`, and a trial by the store itself, because Chromium's estimate is by now a constant that
+ * says nothing about the limit it enforces (usage + min(10 GiB, disk size), policy StaticStorageQuotaEnabled). Where
+ * neither can tell, the write that does not fit fails with the same code.
+ * @param {number} neededBytes
+ * @param {StorageFacts | undefined} storage `navigator.storage`
+ * @param {Pick<import("./store/store.js").Store, "freeBytes">} store
+ */
+export async function ensureSpace(neededBytes, storage, store) {
+  if (neededBytes === 0) return;
+  const { quota, usage } = (await storage?.estimate?.().catch(() => null)) ?? {};
+  const wantedBytes = neededBytes + RESERVE_BYTES;
+  let availableBytes = quota === undefined || usage === undefined ? Infinity : Math.max(0, quota - usage);
+  if (availableBytes >= wantedBytes) availableBytes = (await store.freeBytes(wantedBytes)) ?? Infinity;
+  if (availableBytes >= wantedBytes) return;
+  const message =
+    `Not enough storage: ${megabytes(neededBytes)} are needed, and the browser gives this site ${megabytes(availableBytes)} more. ` +
+    "Remove a stored model or free disk space, then try again.";
+  throw new FeatherweightError("quota", message, { neededBytes, availableBytes });
+}
+
+/**
+ * Asks the browser not to evict this origin's files. Browsers expose the question to pages only, not to workers, and
+ * may show it to the user: call it from the page, when the user starts a download.
+ * @param {StorageFacts | undefined} [storage]
+ * @returns {Promise<boolean>} whether the files are safe from eviction
+ */
+export async function requestPersistence(storage = globalThis.navigator?.storage) {
+  try {
+    return (await storage?.persisted?.()) || ((await storage?.persist?.()) ?? false);
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,324 @@
+/** Owns the public face of the browser half: thin proxies on the page thread over workers that do everything heavy. */
+
+import { chooseVariant, fitVariant } from "./device/fit.js";
+import { probeDevice } from "./device/probe.js";
+import { requestPersistence } from "./delivery/quota.js";
+import { FeatherweightError } from "./errors.js";
+import { loadManifest } from "./manifest/manifest.js";
+import { createTokenizer } from "./text/tokenizer.js";
+import { connect } from "./worker/bridge.js";
+
+export { FeatherweightError, probeDevice };
+
+/**
+ * @typedef {import("./device/probe.js").Device} Device
+ * @typedef {import("./device/fit.js").Verdict} Verdict
+ * @typedef {import("./tasks/generate_options.js").GenerateOptions} GenerateOptions
+ * @typedef {import("./tasks/text_generation.js").Piece} Piece
+ * @typedef {import("./text/chat_template.js").Message} Message
+ * @typedef {import("./tasks/encoder.js").Classification} Classification
+ * @typedef {import("./tasks/run_stats.js").Stats} Stats
+ */
+
+/**
+ * What a load has done so far. In the phase "download" the bytes are those of the variant's files: `loadedBytes` of
+ * `totalBytes` are here and verified, `networkBytes` of them came over the network this time.
+ * @typedef {object} LoadProgress
+ * @property {"download" | "compile" | "ready"} phase
+ * @property {number} loadedBytes
+ * @property {number} totalBytes
+ * @property {number} networkBytes
+ * @property {number | null} bytesPerSecond
+ * @property {number | null} secondsLeft
+ */
+
+/**
+ * @typedef {object} LoadOptions
+ * @property {string} [dtype] a variant of the manifest; without it, the default one (see chooseVariant)
+ * @property {string} [backend] "auto" (default), "ort-wasm", "ort-webgpu", ...
+ * @property {number} [threads] default: by the device's cores, 8 at most; 1 where the page is not cross-origin isolated
+ * @property {number} [contextLength] tokens the KV cache may hold; default and upper limit: the model's own
+ * @property {(progress: LoadProgress) => void} [onProgress]
+ * @property {AbortSignal} [signal] stops the load; what was downloaded and verified stays in the store
+ */
+
+/**
+ * A row of `GET /api/models`, as the server sends it.
+ * @typedef {object} ModelRow
+ * @property {string} id
+ * @property {string} name
+ * @property {string} task
+ * @property {number} parameters
+ * @property {string} license
+ * @property {string} family
+ * @property {number} context_length
+ * @property {Record<string, string>} source
+ * @property {{dtype: string, block_size: number | null, download_bytes: number, weight_bytes: number}[]} variants
+ * @property {string} manifest_url
+ */
+
+/**
+ * The models that this server offers.
+ * @param {{signal?: AbortSignal}} [options]
+ * @returns {Promise<ModelRow[]>}
+ */
+export async function listModels({ signal } = {}) {
+  const url = new URL("/api/models", import.meta.url);
+  let response;
+  try {
+    response = await fetch(url, { signal: signal ?? null });
+  } catch (error) {
+    throw FeatherweightError.from(error, "network");
+  }
+  if (!response.ok) {
+    throw new FeatherweightError("network", `The list of models answered with status ${response.status}.`, {
+      url: url.href,
+      status: response.status,
+    });
+  }
+  return response.json();
+}
+
+/**
+ * Says before the download whether a model and this device fit.
+ * @param {string | URL} manifestUrl relative to the page
+ * @param {{device?: Device, dtype?: string, contextLength?: number, backend?: string, signal?: AbortSignal}} [options]
+ *   `device`: a probe made earlier; without it one is made now
+ * @returns {Promise<Verdict>}
+ */
+export async function fit(manifestUrl, { device, dtype, contextLength, backend, signal } = {}) {
+  const url = absolute(manifestUrl);
+  const [facts, manifest] = await Promise.all([
+    device ?? probeDevice({ signal }),
+    loadManifest(url, { signal }),
+  ]);
+  const variant = chooseVariant(manifest, dtype);
+  const { presentBytes } = await variantStatus(url, variant.dtype);
+  return fitVariant({ device: facts, manifest, variant, contextLength, presentBytes, backend });
+}
+
+/**
+ * How much of a variant is on this device already.
+ * @param {string | URL} manifestUrl
+ * @param {string} [dtype]
+ * @returns {Promise<{presentBytes: number, totalBytes: number, complete: boolean}>}
+ */
+export function variantStatus(manifestUrl, dtype) {
+  return storeWorker().call("variantStatus", { manifestUrl: absolute(manifestUrl), dtype });
+}
+
+/**
+ * Deletes a variant's files from this device, except those that it shares with another stored variant of the model.
+ * @param {string | URL} manifestUrl
+ * @param {string} [dtype]
+ * @returns {Promise<void>}
+ */
+export function removeVariant(manifestUrl, dtype) {
+  return storeWorker().call("removeVariant", { manifestUrl: absolute(manifestUrl), dtype });
+}
+
+/**
+ * Downloads what is missing, verifies it, and makes a model ready to run in a worker of its own.
+ * @param {string | URL} manifestUrl relative to the page
+ * @param {LoadOptions} [options]
+ * @returns {Promise<Model>}
+ * @throws {FeatherweightError} integrity, quota, network, unsupported, out_of_memory, aborted, bad_manifest, not_found
+ */
+export async function loadModel(manifestUrl, { dtype, backend, threads, contextLength, onProgress, signal } = {}) {
+  void requestPersistence(); // browsers expose the question to pages only
+  const connection = connect(startWorker("featherweight-model"));
+  try {
+    const loaded = await connection.call(
+      "load",
+      { manifestUrl: absolute(manifestUrl), dtype, backend, threads, contextLength },
+      { signal, onEvent: (event) => onProgress?.(/** @type {LoadProgress} */ (event)) },
+    );
+    return new Model(connection, loaded);
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
+}
+
+/** A loaded model. Its calls run one after the other, in the order in which they were made. */
+class Model {
+  #connection;
+  #tokenizerFiles;
+  /** @type {import("./text/tokenizer.js").Tokenizer | null} */
+  #tokenizer = null;
+
+  /**
+   * @param {import("./worker/bridge.js").Connection} connection
+   * @param {import("./worker/model_worker.js").Loaded} loaded
+   */
+  constructor(connection, loaded) {
+    this.#connection = connection;
+    this.#tokenizerFiles = loaded.tokenizerFiles;
+    this.id = loaded.id;
+    this.name = loaded.name;
+    this.task = loaded.task;
+    this.dtype = loaded.dtype;
+    this.backend = loaded.backend;
+    this.threads = loaded.threads;
+    this.contextLength = loaded.contextLength;
+    /** Names of the classes of a model with a classification head, else null. */
+    this.labels = loaded.labels;
+    /** @type {Stats} */
+    this.stats = loaded.stats;
+  }
+
+  /**
+   * Generates an answer token by token. Every sampled token makes one piece; a piece's text is empty while it could
+   * still be the start of a character or of a stop string. Leaving the loop early stops the model.
+   * @param {string | Message[]} input a text to continue, or a conversation to answer
+   * @param {GenerateOptions & {signal?: AbortSignal}} [options]
+   * @returns {AsyncGenerator<Piece, void, void>}
+   */
+  async *generate(input, { signal, ...options } = {}) {
+    this.#demand("text-generation", "generate");
+    for await (const event of this.#connection.stream("generate", { input, options }, { signal })) {
+      const { piece, stats } = /** @type {{piece: Piece | null, stats: Stats}} */ (event);
+      this.stats = stats;
+      if (piece) yield piece;
+    }
+  }
+
+  /**
+   * Runs tokens through the model after those that the KV cache holds.
+   * @param {number[]} tokenIds at least one
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<Float32Array>} the logits of the last position, one per entry of the vocabulary
+   */
+  prefill(tokenIds, { signal } = {}) {
+    this.#demand("text-generation", "prefill");
+    return this.#measured("prefill", { tokenIds: Array.from(tokenIds) }, signal);
+  }
+
+  /**
+   * Runs one token through the model after those that the KV cache holds.
+   * @param {number} tokenId
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<Float32Array>} logits, one per entry of the vocabulary
+   */
+  decode(tokenId, { signal } = {}) {
+    this.#demand("text-generation", "decode");
+    return this.#measured("decode", { tokenId }, signal);
+  }
+
+  /**
+   * Empties the KV cache. Calls made afterwards see it empty, whether this is awaited or not.
+   * @returns {Promise<void>}
+   */
+  reset() {
+    this.#demand("text-generation", "reset");
+    return this.#connection.call("reset", {});
+  }
+
+  /**
+   * Synchronous: the tokenizer is built on this thread when it is first asked for.
+   * @param {string} text
+   * @param {{addSpecialTokens?: boolean}} [options] whether the model's own start and end tokens are added (default: yes)
+   * @returns {number[]}
+   */
+  tokenize(text, { addSpecialTokens = true } = {}) {
+    return this.#pageTokenizer().encode(text, { addSpecialTokens });
+  }
+
+  /**
+   * Synchronous, like tokenize.
+   * @param {Iterable<number>} ids
+   * @param {{skipSpecialTokens?: boolean}} [options] default: special tokens are left out
+   * @returns {string}
+   */
+  detokenize(ids, { skipSpecialTokens = true } = {}) {
+    return this.#pageTokenizer().decode(Array.from(ids), { skipSpecialTokens });
+  }
+
+  /**
+   * With a classification head: the model's labels, most likely first. For an embedding model: `labels` of the
+   * caller's, by the similarity of their embeddings to the text's.
+   * @template {string | string[]} T
+   * @param {T} input one text or several
+   * @param {{labels?: string[], signal?: AbortSignal}} [options]
+   * @returns {Promise<T extends string ? Classification[] : Classification[][]>} per text, best first
+   */
+  async classify(input, { labels, signal } = {}) {
+    this.#demandEncoder("classify");
+    const texts = typeof input === "string" ? [input] : Array.from(input);
+    const rows = await this.#measured("classify", { texts, labels }, signal);
+    return typeof input === "string" ? rows[0] : rows;
+  }
+
+  /**
+   * Embeddings, pooled and normalized as the manifest says.
+   * @template {string | string[]} T
+   * @param {T} input one text or several
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<T extends string ? Float32Array : Float32Array[]>} one vector per text
+   */
+  async embed(input, { signal } = {}) {
+    this.#demandEncoder("embed");
+    const texts = typeof input === "string" ? [input] : Array.from(input);
+    const rows = await this.#measured("embed", { texts }, signal);
+    return typeof input === "string" ? rows[0] : rows;
+  }
+
+  /**
+   * Frees everything: the worker ends, and its memory with it. Calls still running are rejected with "aborted".
+   * @returns {Promise<void>}
+   */
+  async dispose() {
+    this.#connection.close();
+  }
+
+  /**
+   * @param {string} method
+   * @param {unknown} args
+   * @param {AbortSignal} [signal]
+   */
+  async #measured(method, args, signal) {
+    const { value, stats } = await this.#connection.call(method, args, { signal });
+    this.stats = stats;
+    return value;
+  }
+
+  /**
+   * @param {string} task
+   * @param {string} method
+   */
+  #demand(task, method) {
+    if (this.task === task) return;
+    throw new FeatherweightError("unsupported", `${this.name} is a ${this.task} model: it has no ${method}().`, {
+      task: this.task,
+    });
+  }
+
+  /** @param {string} method */
+  #demandEncoder(method) {
+    if (this.task === "text-generation") this.#demand("encoder", method);
+  }
+
+  #pageTokenizer() {
+    this.#tokenizer ??= createTokenizer(this.#tokenizerFiles);
+    return this.#tokenizer;
+  }
+}
+
+/** @type {import("./worker/bridge.js").Connection | null} */
+let storeConnection = null;
+
+/** The worker that looks into the store for the page; one for the page's life, a new one if it should crash. */
+function storeWorker() {
+  if (!storeConnection || storeConnection.closed) storeConnection = connect(startWorker("featherweight-store"));
+  return storeConnection;
+}
+
+/** @param {string} name shown by the browser's developer tools */
+function startWorker(name) {
+  return new Worker(new URL("./worker/model_worker.js", import.meta.url), { type: "module", name });
+}
+
+/** @param {string | URL} url */
+function absolute(url) {
+  return new URL(url, document.baseURI).href;
+}

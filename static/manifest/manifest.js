@@ -1,0 +1,326 @@
+/** Owns the reading of manifest.json: the only module of the browser half that knows its JSON. */
+import { FeatherweightError, throwIfAborted } from "../errors.js";
+import { sha256Hex } from "../sha256.js";
+import {
+  asArray,
+  asCount,
+  asFlag,
+  asObject,
+  asRelativePath,
+  asSha256,
+  asText,
+  asTexts,
+  orNull,
+  refuse,
+} from "./fields.js";
+
+/**
+ * @typedef {object} FileEntry
+ * @property {string} path relative to the model directory
+ * @property {string} url absolute
+ * @property {number} sizeBytes
+ * @property {string} sha256 hex, of the whole file
+ * @property {readonly string[]} chunks sha256 hex of each chunk of `chunkSize` bytes, the last one shorter
+ */
+
+/**
+ * @typedef {object} Pooling
+ * @property {string} mode "mean" | "cls"
+ * @property {boolean} normalize
+ * @property {number} maxTokens
+ */
+
+/**
+ * @typedef {object} ModelFacts
+ * @property {string} id
+ * @property {string} name
+ * @property {string} family
+ * @property {string} task
+ * @property {number} parameters
+ * @property {string} license
+ * @property {number} contextLength
+ * @property {number} vocabSize
+ * @property {Pooling | null} pooling
+ * @property {readonly string[] | null} labels
+ * @property {{layers: number, kvHeads: number, headDim: number} | null} kvCache
+ */
+
+/**
+ * What one token costs; the keys of `perToken` are operator classes as the manifest spells them ("linear_4bit").
+ * @typedef {object} Cost
+ * @property {Readonly<Record<string, {bytes: number, macs: number}>>} perToken
+ * @property {number} steps
+ * @property {number} kvBytesPerToken
+ * @property {number} activationBytesPerToken
+ */
+
+/**
+ * @typedef {object} Variant
+ * @property {string} dtype
+ * @property {number | null} blockSize
+ * @property {string} graph path
+ * @property {readonly string[]} shards paths, in order of first use
+ * @property {readonly string[]} files paths of everything a client fetches, in order
+ * @property {number} downloadBytes sum of the sizes of `files`
+ * @property {number} weightBytes
+ * @property {Cost} cost
+ */
+
+/**
+ * @typedef {object} Manifest
+ * @property {string} url absolute, of manifest.json itself
+ * @property {number} chunkSize bytes
+ * @property {ModelFacts} model
+ * @property {ReadonlyMap<string, FileEntry>} files by path
+ * @property {readonly Variant[]} variants
+ * @property {(dtype: string) => Variant} variant throws "not_found"
+ */
+
+const FORMAT = "featherweight-manifest";
+const VERSION = 1;
+const LIMIT_BYTES = 8 << 20;
+const CHUNK_SIZE_RANGE = [1 << 10, 16 << 20];
+
+/**
+ * Fetches, bounds, checks and freezes a manifest. Where the URL's revision is a content hash
+ * (`/{model}/resolve/{sha256}/manifest.json`), the bytes must have that hash.
+ * @param {string | URL} url relative URLs are taken against the page or worker
+ * @param {{signal?: AbortSignal, fetch?: typeof globalThis.fetch}} [options]
+ * @returns {Promise<Manifest>}
+ * @throws {FeatherweightError} bad_manifest, integrity, network, not_found, aborted
+ */
+export async function loadManifest(url, { signal, fetch = globalThis.fetch } = {}) {
+  const absolute = new URL(url, globalThis.location?.href).href;
+  throwIfAborted(signal);
+  let bytes;
+  try {
+    const response = await fetch(absolute, { signal });
+    checkResponse(response, absolute);
+    bytes = await readBounded(response, absolute);
+  } catch (error) {
+    throwIfAborted(signal);
+    if (error instanceof FeatherweightError) throw error;
+    const hint = globalThis.navigator?.onLine === false ? "This device is offline" : "The server cannot be reached";
+    throw new FeatherweightError(
+      "network",
+      `${hint}: ${absolute} was not loaded.`,
+      { url: absolute },
+      { cause: error },
+    );
+  }
+  await checkRevision(absolute, bytes);
+  return parseManifest(new TextDecoder().decode(bytes), absolute);
+}
+
+/** @param {Response} response @param {string} url */
+function checkResponse(response, url) {
+  const { status } = response;
+  const contentType = response.headers.get("content-type") ?? "";
+  if (status === 404 || status === 410) {
+    throw new FeatherweightError("not_found", `The server has no manifest at ${url} (HTTP ${status}).`, {
+      url,
+      status,
+    });
+  }
+  if (!response.ok) {
+    throw new FeatherweightError("network", `The server answered HTTP ${status} for ${url}.`, { url, status });
+  }
+  if (contentType.startsWith("text/html")) {
+    throw new FeatherweightError("bad_manifest", `${url} is a web page, not a manifest.`, { url, contentType });
+  }
+}
+
+/** @param {Response} response @param {string} url */
+async function readBounded(response, url) {
+  const tooLong = () =>
+    new FeatherweightError("bad_manifest", `${url} is longer than the ${LIMIT_BYTES} bytes a manifest may have.`, {
+      url,
+    });
+  if (Number(response.headers.get("content-length")) > LIMIT_BYTES) {
+    await response.body?.cancel();
+    throw tooLong();
+  }
+  /** @type {Uint8Array<ArrayBuffer>[]} */
+  const pieces = [];
+  let total = 0;
+  const reader = response.body?.getReader();
+  for (let next = await reader?.read(); next && !next.done; next = await reader?.read()) {
+    total += next.value.length;
+    if (total > LIMIT_BYTES) {
+      await reader?.cancel();
+      throw tooLong();
+    }
+    pieces.push(next.value);
+  }
+  return new Uint8Array(await new Blob(pieces).arrayBuffer());
+}
+
+/** @param {string} url @param {Uint8Array} bytes */
+async function checkRevision(url, bytes) {
+  const expected = /\/resolve\/([0-9a-f]{64})\/manifest\.json$/.exec(new URL(url).pathname)?.[1];
+  if (!expected) return;
+  const actual = await sha256Hex(bytes);
+  if (actual === expected) return;
+  const message = `${url} is not the manifest its address names: SHA-256 ${actual} instead of ${expected}.`;
+  throw new FeatherweightError("integrity", message, { url, expected, actual });
+}
+
+/**
+ * Checks a manifest's text and turns it into frozen objects. Unknown keys are ignored, so that later versions may add
+ * some.
+ * @param {string} text
+ * @param {string} url absolute; the files' URLs are relative to it
+ * @returns {Manifest}
+ * @throws {FeatherweightError} bad_manifest
+ */
+export function parseManifest(text, url) {
+  let json;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new FeatherweightError("bad_manifest", `${url} is not JSON.`, { url }, { cause: error });
+  }
+  const root = asObject(json, "the whole");
+  if (root.format !== FORMAT) refuse("format", `must be "${FORMAT}"`);
+  if (root.version !== VERSION) {
+    refuse(
+      "version",
+      `is ${JSON.stringify(root.version)}, this page reads version ${VERSION}; reload the page for a newer one`,
+    );
+  }
+  const chunkSize = asCount(root.chunk_size, "chunk_size");
+  if (chunkSize < CHUNK_SIZE_RANGE[0] || chunkSize > CHUNK_SIZE_RANGE[1]) {
+    refuse("chunk_size", `must lie in ${CHUNK_SIZE_RANGE.join("..")}`);
+  }
+  const files = readFiles(root.files, chunkSize, url);
+  const variants = asArray(root.variants, "variants").map((item, i) => readVariant(item, `variants[${i}]`, files));
+  if (variants.length === 0) refuse("variants", "must not be empty");
+  const byDtype = new Map(variants.map((variant) => [variant.dtype, variant]));
+  if (byDtype.size < variants.length) refuse("variants", "must not name a dtype twice");
+
+  return Object.freeze({
+    url,
+    chunkSize,
+    model: readModel(root.model),
+    files,
+    variants: Object.freeze(variants),
+    /** @param {string} dtype */
+    variant(dtype) {
+      const found = byDtype.get(dtype);
+      if (found) return found;
+      const known = [...byDtype.keys()].join(", ");
+      throw new FeatherweightError("not_found", `This model has no variant "${dtype}"; it has ${known}.`, { dtype });
+    },
+  });
+}
+
+/**
+ * @param {unknown} value
+ * @param {number} chunkSize
+ * @param {string} manifestUrl
+ * @returns {ReadonlyMap<string, FileEntry>}
+ */
+function readFiles(value, chunkSize, manifestUrl) {
+  const files = new Map();
+  for (const [key, item] of Object.entries(asObject(value, "files"))) {
+    const where = `files[${JSON.stringify(key)}]`;
+    const path = asRelativePath(key, where);
+    const entry = asObject(item, where);
+    const sizeBytes = asCount(entry.size_bytes, `${where}.size_bytes`);
+    const sha256 = asSha256(entry.sha256, `${where}.sha256`);
+    const chunks = asArray(entry.chunks, `${where}.chunks`).map((hash, i) => asSha256(hash, `${where}.chunks[${i}]`));
+    const expected = Math.ceil(sizeBytes / chunkSize);
+    if (chunks.length !== expected) refuse(`${where}.chunks`, `must hold ${expected} hashes, holds ${chunks.length}`);
+    if (chunks.length === 1 && chunks[0] !== sha256)
+      refuse(`${where}.chunks`, "must equal sha256, as there is one chunk");
+    const url = new URL(path.split("/").map(encodeURIComponent).join("/"), manifestUrl).href;
+    files.set(path, Object.freeze({ path, url, sizeBytes, sha256, chunks: Object.freeze(chunks) }));
+  }
+  return files;
+}
+
+/** @param {unknown} value @returns {Readonly<ModelFacts>} */
+function readModel(value) {
+  const model = asObject(value, "model");
+  return Object.freeze({
+    id: asText(model.id, "model.id"),
+    name: asText(model.name, "model.name"),
+    family: asText(model.family, "model.family"),
+    task: asText(model.task, "model.task"),
+    parameters: asCount(model.parameters, "model.parameters"),
+    license: asText(model.license, "model.license"),
+    contextLength: asCount(model.context_length, "model.context_length"),
+    vocabSize: asCount(model.vocab_size, "model.vocab_size"),
+    pooling: orNull(model.pooling, "model.pooling", readPooling),
+    labels: orNull(model.labels, "model.labels", (labels, where) => Object.freeze(asTexts(labels, where))),
+    kvCache: orNull(model.kv_cache, "model.kv_cache", readKvCache),
+  });
+}
+
+/** @param {unknown} value @param {string} where */
+function readPooling(value, where) {
+  const pooling = asObject(value, where);
+  return Object.freeze({
+    mode: asText(pooling.mode, `${where}.mode`),
+    normalize: asFlag(pooling.normalize, `${where}.normalize`),
+    maxTokens: asCount(pooling.max_tokens, `${where}.max_tokens`),
+  });
+}
+
+/** @param {unknown} value @param {string} where */
+function readKvCache(value, where) {
+  const cache = asObject(value, where);
+  return Object.freeze({
+    layers: asCount(cache.layers, `${where}.layers`),
+    kvHeads: asCount(cache.kv_heads, `${where}.kv_heads`),
+    headDim: asCount(cache.head_dim, `${where}.head_dim`),
+  });
+}
+
+/**
+ * @param {unknown} value
+ * @param {string} where
+ * @param {ReadonlyMap<string, FileEntry>} files
+ * @returns {Readonly<Variant>}
+ */
+function readVariant(value, where, files) {
+  const variant = asObject(value, where);
+  const paths = asTexts(variant.files, `${where}.files`);
+  const graph = asText(variant.graph, `${where}.graph`);
+  const shards = asTexts(variant.shards, `${where}.shards`);
+  for (const path of paths) if (!files.has(path)) refuse(`${where}.files`, `names "${path}", which is not in files`);
+  for (const path of [graph, ...shards])
+    if (!paths.includes(path)) refuse(where, `needs "${path}" but does not list it`);
+  if (new Set(paths).size < paths.length) refuse(`${where}.files`, "must not name a file twice");
+  const downloadBytes = asCount(variant.download_bytes, `${where}.download_bytes`);
+  const sum = paths.reduce((total, path) => total + (files.get(path)?.sizeBytes ?? 0), 0);
+  if (downloadBytes !== sum) refuse(`${where}.download_bytes`, `must be the sum of its files' sizes, ${sum}`);
+  return Object.freeze({
+    dtype: asText(variant.dtype, `${where}.dtype`),
+    blockSize: orNull(variant.block_size, `${where}.block_size`, asCount),
+    graph,
+    shards: Object.freeze(shards),
+    files: Object.freeze(paths),
+    downloadBytes,
+    weightBytes: asCount(variant.weight_bytes, `${where}.weight_bytes`),
+    cost: readCost(variant.cost, `${where}.cost`),
+  });
+}
+
+/** @param {unknown} value @param {string} where @returns {Readonly<Cost>} */
+function readCost(value, where) {
+  const cost = asObject(value, where);
+  /** @type {Record<string, {bytes: number, macs: number}>} */
+  const perToken = {};
+  for (const [name, item] of Object.entries(asObject(cost.per_token, `${where}.per_token`))) {
+    const at = `${where}.per_token.${name}`;
+    const { bytes, macs } = asObject(item, at);
+    perToken[name] = Object.freeze({ bytes: asCount(bytes, `${at}.bytes`), macs: asCount(macs, `${at}.macs`) });
+  }
+  return Object.freeze({
+    perToken: Object.freeze(perToken),
+    steps: asCount(cost.steps, `${where}.steps`),
+    kvBytesPerToken: asCount(cost.kv_bytes_per_token, `${where}.kv_bytes_per_token`),
+    activationBytesPerToken: asCount(cost.activation_bytes_per_token, `${where}.activation_bytes_per_token`),
+  });
+}

@@ -1,0 +1,205 @@
+/** Owns the generating of text: prompts, the reuse of the KV cache between them, the sampling loop and its end. */
+
+import { FeatherweightError, throwIfAborted } from "../errors.js";
+import { penalizeRepetition, randomSource, sample } from "../text/sampler.js";
+import { StopStrings } from "../text/stop_strings.js";
+import { StreamingDetokenizer } from "../text/streaming_detokenizer.js";
+import { checkGenerateOptions } from "./generate_options.js";
+import { RunStats } from "./run_stats.js";
+
+/**
+ * @typedef {import("../backends/backend.js").DecoderSession} DecoderSession
+ * @typedef {import("../text/tokenizer.js").Tokenizer} Tokenizer
+ * @typedef {import("../text/chat_template.js").ChatTemplate} ChatTemplate
+ * @typedef {import("../text/chat_template.js").Message} Message
+ * @typedef {import("./generate_options.js").GenerateOptions} GenerateOptions
+ */
+
+/**
+ * A sampled token and the text that it completes. The text is empty for tokens that only start a character or a stop
+ * string, and for the token that ends the answer.
+ * @typedef {{text: string, tokenId: number}} Piece
+ */
+
+/**
+ * @typedef {object} Parts
+ * @property {DecoderSession} session
+ * @property {Tokenizer} tokenizer
+ * @property {ChatTemplate | null} chatTemplate
+ * @property {ReadonlySet<number>} endIds tokens that end an answer
+ * @property {GenerateOptions} defaults for what the caller leaves open
+ * @property {number} contextLength tokens that the KV cache may hold
+ * @property {number} vocabSize
+ * @property {() => number} clock milliseconds
+ * @property {() => Promise<void>} pause lets messages in, an abort among them
+ */
+
+/** Tokens run at once: a long prompt can be stopped between two such parts, and needs memory for one. */
+const PREFILL_STEP = 128;
+
+export class TextGeneration {
+  #parts;
+  /** The tokens in the KV cache. @type {number[]} */
+  #cached = [];
+
+  /** @param {Parts} parts */
+  constructor(parts) {
+    this.#parts = parts;
+    this.stats = new RunStats(parts.session, parts.clock);
+  }
+
+  /**
+   * @param {string | readonly Message[]} input
+   * @param {GenerateOptions} options
+   * @param {AbortSignal} [signal]
+   * @returns {AsyncGenerator<Piece, void, void>}
+   * @throws {FeatherweightError} unsupported, aborted, out_of_memory, device_lost
+   */
+  async *generate(input, options, signal) {
+    const { tokenizer, endIds, contextLength, pause } = this.#parts;
+    this.stats.begin();
+    throwIfAborted(signal);
+    const settings = checkGenerateOptions(options, this.#parts.defaults);
+    const prompt = this.#encodePrompt(input);
+    const maxNewTokens = Math.min(settings.maxNewTokens, contextLength - prompt.length + 1);
+    const random = randomSource(settings.seed);
+    const detokenizer = new StreamingDetokenizer(tokenizer);
+    const stops = new StopStrings(settings.stop);
+    const seen = settings.repetitionPenalty === 1 ? null : new Set(prompt);
+    try {
+      let logits = await this.#fill(prompt, signal);
+      for (let count = 1; ; count += 1) {
+        if (seen) penalizeRepetition(logits, seen, settings.repetitionPenalty);
+        const tokenId = sample(logits, settings, random);
+        seen?.add(tokenId);
+        const last = endIds.has(tokenId) ? "stop" : count >= maxNewTokens ? "length" : null;
+        const { text, stopped } = textOf(tokenId, last, detokenizer, stops);
+        this.stats.token();
+        const reason = stopped ? "stop" : last;
+        if (reason) this.stats.finish(reason);
+        yield { text, tokenId };
+        if (reason) return;
+        await pause();
+        throwIfAborted(signal);
+        logits = await this.#run([tokenId]);
+      }
+    } catch (error) {
+      if (signal?.aborted) this.stats.finish("aborted");
+      throw error;
+    }
+  }
+
+  /**
+   * @param {readonly number[]} tokenIds
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Float32Array>} logits [vocab] of the last one
+   */
+  async prefill(tokenIds, signal) {
+    this.stats.begin();
+    this.#checkTokens(tokenIds);
+    return this.stats.prefill({ tokens: tokenIds.length }, () => this.#runInSteps(tokenIds, signal));
+  }
+
+  /**
+   * @param {number} tokenId
+   * @returns {Promise<Float32Array>} logits [vocab]
+   */
+  async decode(tokenId) {
+    this.#checkTokens([tokenId]);
+    const logits = await this.#run([tokenId]);
+    this.stats.token();
+    return logits;
+  }
+
+  async reset() {
+    this.#cached = [];
+    await this.#parts.session.reset();
+  }
+
+  /** @param {string | readonly Message[]} input */
+  #encodePrompt(input) {
+    const { tokenizer, chatTemplate, contextLength } = this.#parts;
+    let ids;
+    if (typeof input === "string") {
+      ids = tokenizer.encode(input);
+    } else if (!chatTemplate) {
+      throw new FeatherweightError("unsupported", "This model has no chat template: give it a text, not messages.");
+    } else {
+      ids = tokenizer.encode(chatTemplate.render([...input]), { addSpecialTokens: false });
+    }
+    if (ids.length === 0) throw new FeatherweightError("unsupported", "The prompt is empty.");
+    if (ids.length > contextLength) throw tooLong(ids.length, contextLength);
+    return ids;
+  }
+
+  /**
+   * Brings the cache to exactly these tokens, running only those after the ones that it shares with them.
+   * @param {readonly number[]} ids
+   * @param {AbortSignal} [signal]
+   */
+  async #fill(ids, signal) {
+    let shared = 0;
+    // The last token runs in any case: its logits are what is asked for.
+    while (shared < ids.length - 1 && this.#cached[shared] === ids[shared]) shared += 1;
+    await this.#parts.session.truncate(shared);
+    this.#cached.length = Math.min(this.#cached.length, shared);
+    return this.stats.prefill({ tokens: ids.length, cached: shared }, () => this.#runInSteps(ids.slice(shared), signal));
+  }
+
+  /**
+   * @param {readonly number[]} ids
+   * @param {AbortSignal} [signal]
+   */
+  async #runInSteps(ids, signal) {
+    /** @type {Float32Array} */
+    let logits = new Float32Array(0);
+    for (let start = 0; start < ids.length; start += PREFILL_STEP) {
+      await this.#parts.pause();
+      throwIfAborted(signal);
+      logits = await this.#run(ids.slice(start, start + PREFILL_STEP));
+    }
+    return logits;
+  }
+
+  /** @param {readonly number[]} ids */
+  async #run(ids) {
+    const logits = await this.#parts.session.prefill(ids);
+    this.#cached.push(...ids);
+    return logits;
+  }
+
+  /** @param {readonly number[]} ids */
+  #checkTokens(ids) {
+    const { vocabSize, contextLength } = this.#parts;
+    if (ids.length === 0) throw new FeatherweightError("unsupported", "There are no tokens to run.");
+    const wrong = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+    if (wrong !== undefined) {
+      throw new FeatherweightError("unsupported", `${wrong} is no token of this model: they go from 0 to ${vocabSize - 1}.`);
+    }
+    const total = this.#cached.length + ids.length;
+    if (total > contextLength) throw tooLong(total, contextLength);
+  }
+}
+
+/**
+ * @param {number} tokenId
+ * @param {"stop" | "length" | null} last why this is the last token, if it is
+ * @param {StreamingDetokenizer} detokenizer
+ * @param {StopStrings} stops
+ */
+function textOf(tokenId, last, detokenizer, stops) {
+  let text = last === "stop" ? "" : detokenizer.push(tokenId);
+  if (last) text += detokenizer.flush();
+  const pushed = stops.push(text);
+  if (last && !pushed.stopped) pushed.text += stops.flush();
+  return pushed;
+}
+
+/** @param {number} tokens @param {number} contextLength */
+function tooLong(tokens, contextLength) {
+  return new FeatherweightError(
+    "unsupported",
+    `The conversation has ${tokens} tokens, and this model was loaded with room for ${contextLength}. Shorten it, or start anew.`,
+    { tokens, context_length: contextLength },
+  );
+}

@@ -1,0 +1,192 @@
+/** Owns a model's worker: it downloads, verifies, loads and runs one model, and answers the page's calls in their order. */
+
+import { chooseBackends } from "../backends/registry.js";
+import { openStore } from "../delivery/store/store.js";
+import { fetchFiles, loadFile, removeVariant, variantStatus } from "../delivery/downloader.js";
+import { chooseVariant, defaultThreads } from "../device/fit.js";
+import { probeWasm, probeWebgpu } from "../device/probe.js";
+import { FeatherweightError, throwIfAborted } from "../errors.js";
+import { loadManifest } from "../manifest/manifest.js";
+import { Transferred, serve } from "./bridge.js";
+import { createTask, readTextFiles } from "./model_parts.js";
+
+/**
+ * @typedef {import("./bridge.js").CallContext} CallContext
+ * @typedef {import("../backends/backend.js").Session} Session
+ * @typedef {import("../manifest/manifest.js").Manifest} Manifest
+ * @typedef {import("../manifest/manifest.js").Variant} Variant
+ * @typedef {import("../tasks/text_generation.js").TextGeneration} TextGeneration
+ * @typedef {import("../tasks/encoder.js").Encoder} Encoder
+ */
+
+/**
+ * @typedef {object} LoadRequest
+ * @property {string} manifestUrl absolute
+ * @property {string} [dtype]
+ * @property {string} [backend]
+ * @property {number} [threads]
+ * @property {number} [contextLength]
+ */
+
+/**
+ * What the page is told of a loaded model.
+ * @typedef {object} Loaded
+ * @property {string} id
+ * @property {string} name
+ * @property {string} task
+ * @property {string} dtype
+ * @property {string} backend
+ * @property {number} threads
+ * @property {number} contextLength
+ * @property {readonly string[] | null} labels
+ * @property {import("../text/tokenizer.js").TokenizerFiles} tokenizerFiles
+ * @property {import("../tasks/run_stats.js").Stats} stats
+ */
+
+/** @type {TextGeneration | Encoder | null} */
+let task = null;
+/** The last of the calls that use the model: they wait for each other. @type {Promise<unknown>} */
+let lastCall = Promise.resolve();
+
+/**
+ * @param {LoadRequest} request
+ * @param {CallContext} context
+ * @returns {Promise<Loaded>}
+ */
+async function load({ manifestUrl, dtype, backend = "auto", threads, contextLength }, { signal, emit }) {
+  const startedAt = performance.now();
+  const manifest = await loadManifest(manifestUrl, { signal });
+  const { model } = manifest;
+  const variant = chooseVariant(manifest, dtype);
+  // What cannot run is refused before it is downloaded.
+  const candidates = chooseBackends(backend, { simd: probeWasm().simd, webgpu: await probeWebgpu() }, variant);
+  const store = await openStore();
+
+  let progress = { loadedBytes: 0, totalBytes: variant.downloadBytes, networkBytes: 0 };
+  let { networkBytes } = await fetchFiles(manifest, variant.files, store, {
+    signal,
+    onProgress: ({ loadedBytes, totalBytes, networkBytes, bytesPerSecond, secondsLeft }) => {
+      progress = { loadedBytes, totalBytes, networkBytes };
+      emit({ phase: "download", ...progress, bytesPerSecond, secondsLeft });
+    },
+  });
+  const settled = () => ({ ...progress, networkBytes, bytesPerSecond: null, secondsLeft: null });
+  emit({ phase: "compile", ...settled() });
+
+  /** @param {string} path */
+  const read = async (path) => {
+    const { content, networkBytes: repairedBytes } = await loadFile(manifest, path, store, { signal });
+    networkBytes += repairedBytes;
+    return content;
+  };
+  const texts = await readTextFiles(variant.files, read);
+  const limits = {
+    threads: usableThreads(threads),
+    contextLength: Math.min(contextLength ?? model.contextLength, model.contextLength),
+  };
+  const session = await openSession(candidates, { manifest, variant, readFile: read }, { ...limits, signal });
+  throwIfAborted(signal);
+  task = createTask({ manifest, session, texts, contextLength: limits.contextLength });
+  task.stats.loaded({ seconds: (performance.now() - startedAt) / 1000, downloadBytes: networkBytes });
+  emit({ phase: "ready", ...settled() });
+  /** @type {Loaded} */
+  const loaded = {
+    id: model.id,
+    name: model.name,
+    task: model.task,
+    dtype: variant.dtype,
+    backend: session.backend,
+    threads: session.threads,
+    contextLength: limits.contextLength,
+    labels: model.labels,
+    tokenizerFiles: texts.tokenizerFiles,
+    stats: task.stats.snapshot(),
+  };
+  return loaded;
+}
+
+/**
+ * @param {ReturnType<typeof chooseBackends>} candidates
+ * @param {import("../backends/backend.js").VariantContext} context
+ * @param {import("../backends/backend.js").BackendOptions} options
+ * @returns {Promise<Session>}
+ */
+async function openSession(candidates, context, options) {
+  for (const [at, candidate] of candidates.entries()) {
+    try {
+      return await (await candidate.open()).load(context, options);
+    } catch (error) {
+      const next = candidates[at + 1];
+      const code = error instanceof FeatherweightError ? error.code : "unsupported";
+      if (!next || !["unsupported", "out_of_memory", "device_lost"].includes(code)) throw error;
+      console.warn(`${candidate.name} failed, going on with ${next.name}:`, error);
+    }
+  }
+  throw new FeatherweightError("unsupported", "There is no backend to try.");
+}
+
+/** @param {number} [asked] */
+function usableThreads(asked) {
+  if (!globalThis.crossOriginIsolated) return 1;
+  return Math.max(1, Math.floor(asked ?? defaultThreads(navigator.hardwareConcurrency)));
+}
+
+/**
+ * Runs a call on the loaded model when those before it are through.
+ * @template T
+ * @param {CallContext} context
+ * @param {(model: any) => Promise<T>} run
+ * @returns {Promise<T>}
+ */
+function inTurn({ signal }, run) {
+  const call = lastCall.then(() => {
+    throwIfAborted(signal);
+    if (!task) throw new FeatherweightError("not_found", "No model is loaded here.");
+    return run(task);
+  });
+  lastCall = call.catch(() => {});
+  return call;
+}
+
+/**
+ * @param {any} model
+ * @param {Float32Array | Float32Array[]} value
+ */
+function measured(model, value) {
+  const arrays = Array.isArray(value) ? value : [value];
+  const buffers = /** @type {ArrayBuffer[]} */ (arrays.map((array) => array.buffer));
+  return new Transferred({ value, stats: model.stats.snapshot() }, [...new Set(buffers)]);
+}
+
+serve(
+  {
+    load,
+    generate: ({ input, options }, context) =>
+      inTurn(context, async (/** @type {TextGeneration} */ model) => {
+        for await (const piece of model.generate(input, options, context.signal)) {
+          context.emit({ piece, stats: model.stats.snapshot() });
+        }
+      }),
+    prefill: ({ tokenIds }, context) =>
+      inTurn(context, async (/** @type {TextGeneration} */ model) => measured(model, await model.prefill(tokenIds, context.signal))),
+    decode: ({ tokenId }, context) =>
+      inTurn(context, async (/** @type {TextGeneration} */ model) => measured(model, await model.decode(tokenId))),
+    reset: (_, context) => inTurn(context, (/** @type {TextGeneration} */ model) => model.reset()),
+    embed: ({ texts }, context) =>
+      inTurn(context, async (/** @type {Encoder} */ model) => measured(model, await model.embed(texts, context.signal))),
+    classify: ({ texts, labels }, context) =>
+      inTurn(context, async (/** @type {Encoder} */ model) => {
+        const value = await model.classify(texts, { labels, signal: context.signal });
+        return { value, stats: model.stats.snapshot() };
+      }),
+    variantStatus: async ({ manifestUrl, dtype }, { signal }) => {
+      const manifest = await loadManifest(manifestUrl, { signal });
+      return variantStatus(manifest, chooseVariant(manifest, dtype).dtype, await openStore());
+    },
+    removeVariant: async ({ manifestUrl, dtype }, { signal }) => {
+      const manifest = await loadManifest(manifestUrl, { signal });
+      await removeVariant(manifest, chooseVariant(manifest, dtype).dtype, await openStore());
+    },
+  },
+  /** @type {any} */ (globalThis),
+);

@@ -1,0 +1,402 @@
+/** The downloader against a real HTTP server that misbehaves on demand, with the in-memory store. */
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+
+import { fetchFiles, loadFile, readFile, removeVariant, variantStatus } from "../../../static/delivery/downloader.js";
+import { MemoryStore } from "../../../static/delivery/store/memory_store.js";
+import { randomContents, startShardServer } from "./shard_server.mjs";
+
+const CHUNK = 1 << 16;
+const FAST = { retry: { attempts: 4, baseMs: 1, capMs: 4 } };
+const SHARD = "onnx/model_q4.onnx_data";
+const SIZES = {
+  "onnx/model_q4.onnx": 1000,
+  "tokenizer.json": 3 * CHUNK + 17,
+  [SHARD]: 40 * CHUNK + 5,
+  "onnx/model_q4.onnx_data_1": 8 * CHUNK,
+};
+
+/** @type {{close: () => Promise<unknown>}[]} */
+const servers = [];
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.close();
+});
+
+async function setUp(options = {}) {
+  const contents = randomContents(options.sizes ?? SIZES);
+  const server = await startShardServer(contents, { chunkSize: CHUNK, ...options });
+  servers.push(server);
+  const total = Object.values(contents).reduce((sum, bytes) => sum + bytes.length, 0);
+  return { contents, server, manifest: server.manifest, paths: server.paths, total, store: new MemoryStore() };
+}
+
+async function assertStored({ contents, manifest, store }) {
+  for (const [path, bytes] of Object.entries(contents)) {
+    assert.ok(bytes.equals(await readFile(manifest, path, store)), `${path} differs`);
+  }
+}
+
+/** Present chunks of a path, as indices. */
+async function present({ manifest, store }, path) {
+  const file = manifest.files.get(path);
+  const { missing } = await store.status(file, manifest.chunkSize);
+  return file.chunks.map((_, index) => index).filter((index) => !missing.includes(index));
+}
+
+const withCode =
+  (code, pattern = /./) =>
+  (error) => {
+    assert.equal(error.name, "FeatherweightError", error.stack);
+    assert.equal(error.code, code, error.stack);
+    assert.match(error.message, pattern);
+    return true;
+  };
+
+test("roundtrip: every file arrives whole, by ranges, once", async () => {
+  const run = await setUp();
+  const { networkBytes } = await fetchFiles(run.manifest, run.paths, run.store, FAST);
+  assert.equal(networkBytes, run.total);
+  await assertStored(run);
+  assert.ok(run.server.requests.every(({ end }) => end !== null));
+});
+
+test("roundtrip with the real chunk size", async () => {
+  const run = await setUp({ chunkSize: 1 << 20, sizes: { [SHARD]: (20 << 20) + 12345 } });
+  const { networkBytes } = await fetchFiles(run.manifest, run.paths, run.store, FAST);
+  assert.equal(networkBytes, run.total);
+  await assertStored(run);
+  for (const { start, end } of run.server.requests) assert.ok(end - start <= 8 << 20);
+});
+
+test("second_visit_fetches_nothing", async () => {
+  const run = await setUp();
+  await fetchFiles(run.manifest, run.paths, run.store, FAST);
+  const before = run.server.requests.length;
+  const reports = [];
+  const { networkBytes } = await fetchFiles(run.manifest, run.paths, run.store, {
+    ...FAST,
+    onProgress: (p) => reports.push(p),
+  });
+  assert.equal(networkBytes, 0);
+  assert.equal(run.server.requests.length, before);
+  assert.deepEqual(
+    [reports.at(-1).storedBytes, reports.at(-1).loadedBytes, reports.at(-1).secondsLeft],
+    [run.total, run.total, 0],
+  );
+});
+
+test("connections: as many requests at a time as asked for, not more", async () => {
+  const run = await setUp({ misbehave: () => ({ delayMs: 20 }) });
+  await fetchFiles(run.manifest, run.paths, run.store, { ...FAST, connections: 3 });
+  assert.equal(run.server.maxParallel, 3);
+});
+
+test("empty_file is complete without a request", async () => {
+  const run = await setUp({ sizes: { "onnx/model_q4.onnx": 10, "empty.txt": 0 } });
+  await fetchFiles(run.manifest, run.paths, run.store, FAST);
+  await assertStored(run);
+  assert.equal(run.server.requests.length, 1);
+});
+
+test("same_content under two paths is fetched once", async () => {
+  const bytes = randomContents({ a: 2 * CHUNK }).a;
+  const server = await startShardServer({ "onnx/a": bytes, "onnx/b": bytes }, { chunkSize: CHUNK });
+  servers.push(server);
+  const store = new MemoryStore();
+  assert.equal((await fetchFiles(server.manifest, server.paths, store, FAST)).networkBytes, bytes.length);
+  assert.ok(bytes.equals(await readFile(server.manifest, "onnx/b", store)));
+});
+
+test("repairs_flipped_byte: a wrong chunk is fetched once more, alone, past the caches", async () => {
+  const run = await setUp({
+    misbehave: ({ path, start, end }) =>
+      path === SHARD && start <= 5 * CHUNK && end > 6 * CHUNK ? { flip: 5 * CHUNK + 9 } : undefined,
+  });
+  const { networkBytes } = await fetchFiles(run.manifest, run.paths, run.store, FAST);
+  await assertStored(run);
+  assert.equal(networkBytes, run.total + CHUNK);
+  const repeated = run.server.requests.filter(
+    ({ path, start, end }) => path === SHARD && start === 5 * CHUNK && end === 6 * CHUNK,
+  );
+  assert.equal(repeated.length, 1);
+  assert.equal(repeated[0].cacheControl, "no-cache");
+});
+
+test("rejects_flipped_byte that comes twice, naming file, chunk and hashes; nothing of the chunk is kept", async () => {
+  const run = await setUp({ misbehave: ({ path }) => (path === SHARD ? { flip: 5 * CHUNK + 9 } : undefined) });
+  const delivered = [];
+  const fetched = fetchFiles(run.manifest, run.paths, run.store, {
+    ...FAST,
+    onChunk: (path, index) => void delivered.push(`${path} ${index}`),
+  });
+  await assert.rejects(fetched, (error) => {
+    withCode("integrity", /onnx\/model_q4\.onnx_data, chunk 5: .*SHA-256 [0-9a-f]{64}.*[0-9a-f]{64}/)(error);
+    assert.equal(error.details.path, SHARD);
+    assert.equal(error.details.chunk, 5);
+    assert.equal(error.details.expected, run.manifest.files.get(SHARD).chunks[5]);
+    assert.match(error.details.actual, /^[0-9a-f]{64}$/);
+    return true;
+  });
+  assert.ok(!(await present(run, SHARD)).includes(5));
+  assert.ok(!delivered.includes(`${SHARD} 5`));
+  assert.equal(
+    run.server.requests.filter(({ path, start, end }) => path === SHARD && start === 5 * CHUNK && end === 6 * CHUNK)
+      .length,
+    1,
+  );
+});
+
+for (const [defect, fault, code] of [
+  ["missing_file", { status: 404 }, "not_found"],
+  [
+    "html_page",
+    { status: 200, headers: { "Content-Type": "text/html; charset=utf-8" }, body: "<!doctype html>" },
+    "not_found",
+  ],
+  ["html_page_as_206", { status: 206, headers: { "Content-Type": "text/html" }, body: "<html>" }, "not_found"],
+  ["shorter_file", { length: 3 * CHUNK }, "integrity"],
+  ["longer_file", { length: 50 * CHUNK }, "integrity"],
+  ["shorter_file_without_ranges", { ignoreRange: true, length: 3 * CHUNK }, "integrity"],
+  ["shorter_file_of_unknown_length", { ignoreRange: true, chunked: true, length: 7 }, "integrity"],
+  ["forbidden", { status: 403 }, "network"],
+  [
+    "other_range",
+    { status: 206, headers: { "Content-Range": `bytes 5-9/${40 * CHUNK + 5}` }, body: "hello" },
+    "network",
+  ],
+]) {
+  test(`rejects_${defect} without another try and keeps nothing of it`, async () => {
+    const run = await setUp({ misbehave: ({ path }) => (path === SHARD ? fault : undefined) });
+    await assert.rejects(
+      fetchFiles(run.manifest, [SHARD], run.store, { ...FAST, connections: 1 }),
+      withCode(code, /onnx_data/),
+    );
+    assert.equal(run.server.requests.length, 1);
+    assert.deepEqual(await present(run, SHARD), []);
+  });
+}
+
+test("resumes_after_cut: each cut loses at most one chunk", async () => {
+  const chunkSize = 1 << 20;
+  const cutAfter = 2 * chunkSize + 700_000;
+  const misbehave = ({ count }) => (count < 3 ? { cutAfter } : undefined);
+  const run = await setUp({ chunkSize, sizes: { [SHARD]: 12 * chunkSize }, misbehave });
+  await fetchFiles(run.manifest, run.paths, run.store, { ...FAST, connections: 1 });
+  await assertStored(run);
+  const starts = run.server.requests.map(({ start }) => start);
+  for (let i = 1; i <= 3; i++) assert.ok(starts[i] >= starts[i - 1] + cutAfter - chunkSize, `asked from ${starts}`);
+});
+
+test("resumes_after_busy: 503 and 429 are tried again", async () => {
+  const run = await setUp({ misbehave: ({ count }) => (count < 2 ? { status: count ? 429 : 503 } : undefined) });
+  await fetchFiles(run.manifest, run.paths, run.store, FAST);
+  await assertStored(run);
+});
+
+test("resumes_after_stall: a silent connection is given up and made anew", async () => {
+  const run = await setUp({
+    misbehave: ({ path, count }) => (path === SHARD && count === 0 ? { stallAfter: 3 * CHUNK + 7 } : undefined),
+  });
+  await fetchFiles(run.manifest, run.paths, run.store, { ...FAST, stallMs: 150 });
+  await assertStored(run);
+});
+
+test("gives_up when the server stays away; what has arrived stays, and the next call fetches the rest", async () => {
+  const run = await setUp({ misbehave: ({ count }) => ({ cutAfter: count === 0 ? 4 * CHUNK + 10 : 0 }) });
+  await assert.rejects(
+    fetchFiles(run.manifest, [SHARD], run.store, { ...FAST, connections: 1 }),
+    withCode("network", /is kept/),
+  );
+  const kept = await present(run, SHARD);
+  assert.ok(kept.length >= 3 && kept.length <= 4, `${kept}`);
+  run.server.misbehave = () => undefined;
+  const { networkBytes } = await fetchFiles(run.manifest, [SHARD], run.store, FAST);
+  assert.equal(networkBytes, run.manifest.files.get(SHARD).sizeBytes - kept.length * CHUNK);
+});
+
+test("unreachable_server is a network error", async () => {
+  const run = await setUp();
+  await servers.pop().close();
+  await assert.rejects(fetchFiles(run.manifest, run.paths, run.store, FAST), withCode("network", /cannot be fetched/));
+});
+
+test("works_without_ranges: a server that answers 200 sends each file about once", async () => {
+  const run = await setUp({ misbehave: () => ({ ignoreRange: true }) });
+  const { networkBytes } = await fetchFiles(run.manifest, run.paths, run.store, FAST);
+  await assertStored(run);
+  assert.ok(networkBytes < 1.5 * run.total, `${networkBytes} of ${run.total}`);
+});
+
+test("works_without_ranges after a cut: the bytes before are skipped, not stored twice", async () => {
+  const run = await setUp({
+    misbehave: ({ count }) => ({ ignoreRange: true, ...(count < 2 ? { cutAfter: 9 * CHUNK + 100 } : {}) }),
+  });
+  const delivered = [];
+  await fetchFiles(run.manifest, [SHARD], run.store, { ...FAST, onChunk: (path, index) => void delivered.push(index) });
+  assert.equal(new Set(delivered).size, delivered.length);
+  assert.equal(delivered.length, run.manifest.files.get(SHARD).chunks.length);
+  assert.ok(run.contents[SHARD].equals(await readFile(run.manifest, SHARD, run.store)));
+});
+
+test("repairs_flipped_byte without ranges", async () => {
+  const run = await setUp({
+    misbehave: ({ count }) => ({ ignoreRange: true, ...(count === 0 ? { flip: 2 * CHUNK } : {}) }),
+  });
+  await fetchFiles(run.manifest, [SHARD], run.store, { ...FAST, connections: 1 });
+  assert.ok(run.contents[SHARD].equals(await readFile(run.manifest, SHARD, run.store)));
+});
+
+test("abort stops all requests, keeps what is verified, and the next call goes on", async () => {
+  const run = await setUp({
+    misbehave: ({ path, start }) => (path === SHARD && start > 0 ? { stallAfter: CHUNK + 5 } : undefined),
+  });
+  const controller = new AbortController();
+  let chunks = 0;
+  const onChunk = () => void (++chunks === 10 && controller.abort());
+  await assert.rejects(
+    fetchFiles(run.manifest, run.paths, run.store, { ...FAST, signal: controller.signal, onChunk }),
+    withCode("aborted"),
+  );
+  const { presentBytes } = await variantStatus(run.manifest, "q4", run.store);
+  assert.ok(presentBytes > 0 && presentBytes < run.total);
+  run.server.misbehave = () => undefined;
+  assert.equal((await fetchFiles(run.manifest, run.paths, run.store, FAST)).networkBytes, run.total - presentBytes);
+});
+
+test("abort before the start asks for nothing", async () => {
+  const run = await setUp();
+  await assert.rejects(
+    fetchFiles(run.manifest, run.paths, run.store, { signal: AbortSignal.abort() }),
+    withCode("aborted"),
+  );
+  assert.equal(run.server.requests.length, 0);
+});
+
+test("abort during the wait between attempts does not wait", async () => {
+  const run = await setUp({ misbehave: () => ({ status: 503 }) });
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(), 30);
+  const retry = { attempts: 3, baseMs: 60_000, capMs: 60_000 };
+  await assert.rejects(
+    fetchFiles(run.manifest, run.paths, run.store, { signal: controller.signal, retry }),
+    withCode("aborted"),
+  );
+});
+
+test("onChunk gets each fetched chunk once, verified, and its error stops the download", async () => {
+  const run = await setUp();
+  const received = new Map();
+  await fetchFiles(run.manifest, run.paths, run.store, {
+    ...FAST,
+    onChunk: (path, index, bytes) => void received.set(`${path} ${index}`, Buffer.from(bytes)),
+  });
+  for (const [path, bytes] of Object.entries(run.contents)) {
+    run.manifest.files.get(path).chunks.forEach((_, i) => {
+      assert.ok(bytes.subarray(i * CHUNK, (i + 1) * CHUNK).equals(received.get(`${path} ${i}`)));
+    });
+  }
+  const onChunk = () => Promise.reject(new Error("repacking failed"));
+  await assert.rejects(
+    fetchFiles(run.manifest, run.paths, new MemoryStore(), { ...FAST, onChunk }),
+    /repacking failed/,
+  );
+});
+
+test("progress is truthful: grows to the total, and counts the network apart", async () => {
+  const run = await setUp({ misbehave: () => ({ delayMs: 60 }) });
+  const reports = [];
+  await fetchFiles(run.manifest, run.paths, run.store, {
+    ...FAST,
+    connections: 1,
+    onProgress: (report) => reports.push(report),
+  });
+  assert.equal(reports[0].phase, "check");
+  assert.ok(reports.length > 3);
+  reports.forEach((report, i) => {
+    assert.equal(report.totalBytes, run.total);
+    assert.equal(report.storedBytes, 0);
+    assert.ok(report.loadedBytes <= report.networkBytes);
+    assert.ok(i === 0 || report.loadedBytes >= reports[i - 1].loadedBytes);
+  });
+  const last = reports.at(-1);
+  assert.deepEqual(
+    [last.loadedBytes, last.networkBytes, last.secondsLeft, last.phase],
+    [run.total, run.total, 0, "download"],
+  );
+  assert.ok(last.bytesPerSecond > 0);
+});
+
+test("quota is asked before the first request", async () => {
+  const run = await setUp();
+  const store = Object.assign(new MemoryStore(), { kind: "opfs" });
+  const storage = { estimate: async () => ({ quota: 3_000_000, usage: 2_000_000 }) };
+  await assert.rejects(fetchFiles(run.manifest, run.paths, store, { ...FAST, storage }), (error) => {
+    withCode("quota", /3\.3 MB are needed.*1\.0 MB more/)(error);
+    assert.deepEqual(error.details, { neededBytes: run.total, availableBytes: 1_000_000 });
+    return true;
+  });
+  assert.equal(run.server.requests.length, 0);
+});
+
+test("quota: the store's own trial counts where the estimate promises more", async () => {
+  const run = await setUp();
+  const store = Object.assign(new MemoryStore(), { kind: "opfs", freeBytes: async () => 2_000_000 });
+  const storage = { estimate: async () => ({ quota: 10 * 2 ** 30, usage: 0 }) };
+  await assert.rejects(
+    fetchFiles(run.manifest, run.paths, store, { ...FAST, storage }),
+    withCode("quota", /site 2\.0 MB more/),
+  );
+  assert.equal(run.server.requests.length, 0);
+});
+
+test("readFile drops a corrupt chunk and says so; loadFile repairs it", async () => {
+  const run = await setUp();
+  await fetchFiles(run.manifest, run.paths, run.store, FAST);
+  const stored = await run.store.open(run.manifest.files.get(SHARD), CHUNK);
+  for (const index of [7, 40]) {
+    const bytes = await stored.read(index, new Uint8Array(CHUNK));
+    bytes[1] ^= 4;
+    await stored.write(index, bytes);
+  }
+  await assert.rejects(readFile(run.manifest, SHARD, run.store), (error) => {
+    withCode("integrity", /chunk 7, 40/)(error);
+    assert.deepEqual(error.details, { path: SHARD, chunks: [7, 40] });
+    return true;
+  });
+  await assert.rejects(readFile(run.manifest, SHARD, run.store), withCode("store", /not complete/));
+  const before = run.server.requests.length;
+  const repaired = await loadFile(run.manifest, SHARD, run.store, FAST);
+  assert.ok(run.contents[SHARD].equals(repaired.content));
+  assert.ok(repaired.networkBytes > 0);
+  const asked = run.server.requests.slice(before).map(({ start, end }) => [start, end]);
+  assert.deepEqual(
+    asked.sort((a, b) => a[0] - b[0]),
+    [
+      [7 * CHUNK, 8 * CHUNK],
+      [40 * CHUNK, 40 * CHUNK + 5],
+    ],
+  );
+});
+
+test("rejects_unknown_path", async () => {
+  const run = await setUp();
+  await assert.rejects(fetchFiles(run.manifest, ["no.such"], run.store, FAST), withCode("not_found", /no\.such/));
+  await assert.rejects(readFile(run.manifest, "no.such", run.store), withCode("not_found"));
+});
+
+test("variantStatus and removeVariant", async () => {
+  const run = await setUp();
+  assert.deepEqual(await variantStatus(run.manifest, "q4", run.store), {
+    presentBytes: 0,
+    totalBytes: run.total,
+    complete: false,
+  });
+  await fetchFiles(run.manifest, run.paths, run.store, FAST);
+  assert.deepEqual(await variantStatus(run.manifest, "q4", run.store), {
+    presentBytes: run.total,
+    totalBytes: run.total,
+    complete: true,
+  });
+  await removeVariant(run.manifest, "q4", run.store);
+  assert.deepEqual(await run.store.list(), []);
+});

@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FeatherweightError } from "../../../static/errors.js";
+import { toFeatherweightError } from "../../../static/backends/ort_errors.js";
+import { chooseBackends } from "../../../static/backends/registry.js";
+
+const GPU = { isFallback: false, features: ["shader-f16"] };
+/** The choice among the backends on onnxruntime-web; other rows come and go without these tests. */
+const names = (name, facts, dtype = "q4") =>
+  chooseBackends(name, { simd: true, webgpu: null, ...facts }, { dtype })
+    .map((row) => row.name)
+    .filter((found) => found.startsWith("ort-"));
+const unsupported = (pattern) => (error) => error instanceof FeatherweightError && error.code === "unsupported" && pattern.test(error.message);
+
+test("auto_prefers_a_real_gpu_and_falls_back", () => {
+  assert.deepEqual(names("auto", { webgpu: GPU }), ["ort-webgpu", "ort-wasm"]);
+  assert.deepEqual(names("auto", {}), ["ort-wasm"]);
+});
+
+test("auto_leaves_a_software_gpu_alone", () => {
+  const webgpu = { ...GPU, isFallback: true };
+  assert.deepEqual(names("auto", { webgpu }), ["ort-wasm"]);
+  assert.deepEqual(names("ort-webgpu", { webgpu }), ["ort-webgpu"]);
+});
+
+test("half_precision_needs_the_gpu_feature", () => {
+  const webgpu = { isFallback: false, features: [] };
+  assert.deepEqual(names("auto", { webgpu }, "q4f16"), ["ort-wasm"]);
+  assert.throws(() => names("ort-webgpu", { webgpu }, "q4f16"), unsupported(/shader-f16/));
+});
+
+test("rejects_unknown_backend_and_names_the_others", () => {
+  assert.throws(() => names("cuda", {}), unsupported(/"cuda".*auto, ort-webgpu,.* ort-wasm/));
+});
+
+test("rejects_what_cannot_run_here", () => {
+  assert.throws(() => names("ort-webgpu", {}), unsupported(/WebGPU/));
+  assert.throws(() => names("auto", { simd: false }), unsupported(/SIMD/));
+});
+
+test("a_backend_is_a_row", () => {
+  const row = { name: "wasm", obstacle: () => null, automatic: () => true, open: async () => ({ name: "wasm", load: async () => null }) };
+  assert.deepEqual(chooseBackends("auto", { simd: true, webgpu: null }, { dtype: "q4" }, [row]).map((found) => found.name), ["wasm"]);
+});
+
+test("runtime_errors_get_their_code", () => {
+  const codes = [
+    [new Error("Can't create a session. failed to allocate a buffer of size 5."), "out_of_memory"],
+    [new Error("Can't create a session. ERROR_CODE: 6, ERROR_MESSAGE: std::bad_alloc"), "out_of_memory"],
+    [new RangeError("Array buffer allocation failed"), "out_of_memory"],
+    [70113400, "out_of_memory"],
+    [new Error("WebGPU device lost: the GPU process crashed"), "device_lost"],
+    [new Error("failed to call OrtRun(). Non-zero status code: Program Gather requires f16"), "unsupported"],
+    [new FeatherweightError("integrity", "No."), "integrity"],
+  ];
+  for (const [thrown, code] of codes) assert.equal(toFeatherweightError(thrown, "It failed").code, code, String(thrown));
+});
