@@ -42,14 +42,14 @@ export class WeightLayout {
 
   /** Several matrices side by side, packed for the kernels. @param {LinearWeight[]} weights @returns {number} offset */
   matrix(weights) {
-    return this.#once(`matrix ${weights[0].values[0].name}`, () =>
+    return this.#once(`matrix ${weights.map(identity).join(" | ")}`, () =>
       weights[0].kind === "nbits" ? this.#nbits(weights) : this.#floats(weights),
     );
   }
 
   /** A float table [columns, inner] as it is. @param {LinearWeight} weight @returns {number} offset */
   table(weight) {
-    return this.#once(`table ${weight.values[0].name}`, () => {
+    return this.#once(`table ${identity(weight)}`, () => {
       const offset = this.reserve(4 * weight.columns * weight.inner);
       let at = offset;
       for (const part of weight.values) {
@@ -189,4 +189,10 @@ export class WeightLayout {
     }
     this.placements.push({ initializer, rows, place });
   }
+}
+
+/** All that decides how a weight is placed: only what is the same in every respect may share a place. @param {LinearWeight} weight */
+function identity({ kind, columns, inner, transposed, bits, blockSize, values, scales, offsets }) {
+  const names = [...values, scales, offsets].map((initializer) => JSON.stringify(initializer?.name));
+  return [kind, columns, inner, transposed, bits, blockSize, ...names].join(" ");
 }
