@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from convert.errors import BadCheckpoint
 
+FAULT_BYTES = 2 << 20
+"""Touching one byte may map this much around it: systems keep files in memory in pieces of up to 2 MiB."""
+
 
 class MappedFile:
     """A file mapped for reading; what is read is resident only until it is released."""
@@ -34,8 +37,9 @@ class MappedFile:
     def release(self, offset: int, size_bytes: int) -> None:
         """Let the system take the pages around these bytes back; a later view reads them from the file again."""
         if size_bytes and hasattr(self._map, "madvise"):
-            start = offset - offset % mmap.PAGESIZE
-            self._map.madvise(mmap.MADV_DONTNEED, start, min(offset + size_bytes, self.size_bytes) - start)
+            start = offset - offset % FAULT_BYTES
+            end = -(-(offset + size_bytes) // FAULT_BYTES) * FAULT_BYTES
+            self._map.madvise(mmap.MADV_DONTNEED, start, min(end, self.size_bytes) - start)
 
     def close(self) -> None:
         """Unmap the file; a view that is still held keeps the mapping alive until it is dropped."""
