@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from convert import __version__
 from convert.dtypes import Dtype
 from convert.errors import BadModelDirectory
+from convert.kv_cache import KvCache
 from convert.shards import CHUNK_BYTES, FileEntry
 
 if TYPE_CHECKING:
@@ -38,15 +39,6 @@ class Pooling:
     mode: str
     normalize: bool
     max_tokens: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KvCache:
-    """Shape of a decoder's cache: layers x 2 x [batch, kv_heads, tokens, head_dim]."""
-
-    layers: int
-    kv_heads: int
-    head_dim: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -190,5 +190,5 @@ def _model(checkpoint: Checkpoint, plan: _Plan, model_id: str, task: str) -> man
         vocab_size=facts.vocab_size,
         pooling=manifest.Pooling(**pooling) if pooling and task == "feature-extraction" else None,
         labels=facts.labels,
-        kv_cache=manifest.KvCache(**asdict(facts.kv_cache)) if facts.kv_cache else None,
+        kv_cache=facts.kv_cache,
     )

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 CONVERT_LAYERS = [
     "errors",
     "dtypes",
+    "kv_cache",
     "progress",
     "checkpoint",
     "sources",

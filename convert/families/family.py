@@ -7,17 +7,9 @@ from typing import Any, TypeVar
 from convert.dtypes import Dtype
 from convert.errors import UnsupportedModel
 from convert.families.blocks.context import BuildContext
+from convert.kv_cache import KvCache
 
 Config = TypeVar("Config")
-
-
-@dataclass(frozen=True)
-class KvCache:
-    """Shape of the KV cache: ``layers`` x keys and values [batch, kv_heads, tokens, head_dim]."""
-
-    layers: int
-    kv_heads: int
-    head_dim: int
 
 
 @dataclass(frozen=True)

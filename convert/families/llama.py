@@ -12,8 +12,9 @@ from convert.families.blocks.embedding import EmbeddingTable, logits_float32, ou
 from convert.families.blocks.linear import linear
 from convert.families.blocks.norm import rms_norm, skip_rms_norm, vector
 from convert.families.blocks.rotary import rotary_tables
-from convert.families.family import Family, KvCache, ModelFacts, read_config
+from convert.families.family import Family, ModelFacts, read_config
 from convert.graph.builder import MICROSOFT
+from convert.kv_cache import KvCache
 
 INT64_MAX = (1 << 63) - 1
 
