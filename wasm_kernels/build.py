@@ -21,6 +21,7 @@ SOURCES = (
     "plan_run.c",
     "plan_step.c",
     "quantize_rows.c",
+    "read_bandwidth.c",
     "repack_weights.c",
 )
 # The native library also holds the scalar reference that the tests compare with.
@@ -39,6 +40,7 @@ EXPORTS = (
     "fw_packed_block_bytes",
     "fw_plan_run",
     "fw_quantize_rows",
+    "fw_read_sum",
     "fw_repack_codes",
     "fw_repack_f32",
     "fw_repack_scales",

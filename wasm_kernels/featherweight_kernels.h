@@ -100,3 +100,8 @@ void fw_append_kv(const fw_kv_cache *cache, float *q, uint32_t q_stride, float *
 void fw_attend(const fw_kv_cache *cache, uint32_t kv_head, const float *q, uint32_t q_stride, float *y,
                uint32_t y_stride, uint32_t rows, uint32_t heads_per_kv, uint32_t key_base, uint32_t keys,
                uint32_t causal, float scale);
+
+/* ---- measuring */
+
+/* Sum of `count` words (a multiple of 16, at an address that is one of 16), read once in order and used for nothing. */
+uint32_t fw_read_sum(const uint32_t *words, uint32_t count);
