@@ -27,10 +27,11 @@ $(SETUP): $(PYTHON) pyproject.toml package.json package-lock.json scripts/vendor
 	node scripts/vendor.mjs
 	@mkdir -p $(@D) && touch $@
 
-$(TEST_SETUP): $(SETUP) scripts/install_browser.sh
+$(TEST_SETUP): $(SETUP) scripts/install_browser.sh scripts/install_postgresql.sh
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[kernels,test]'
 	npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
 	sh scripts/install_browser.sh
+	sh scripts/install_postgresql.sh
 	@mkdir -p $(@D) && touch $@
 
 models/smollm2-135m-instruct/manifest.json: | $(SETUP)

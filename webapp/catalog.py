@@ -16,7 +16,7 @@ from convert.errors import BadModelDirectory
 _log = logging.getLogger(__name__)
 
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
-_RESERVED = frozenset({"api", "healthz", "resolve", "service-worker.js", "static"})
+_RESERVED = frozenset({"api", "devices", "healthz", "resolve", "service-worker.js", "static"})
 """Path segments of our own routes, which no model may hide or be hidden by."""
 _MAX_SEGMENTS = 2
 """A model is ``name`` or ``organisation/name``, as on the model hubs."""

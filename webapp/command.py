@@ -9,7 +9,7 @@ import click
 from flask import Flask
 
 from convert.errors import BadModelDirectory
-from webapp import create_app
+from webapp import DEFAULTS, create_app
 from webapp.catalog import current_catalog
 from webapp.server import WILDCARDS, Server
 
@@ -21,16 +21,25 @@ _CONVERT_HINT = "featherweight convert bundled:smollm2-135m-instruct {}/smollm2-
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--no-isolation", is_flag=True, help="Send no COOP and COEP headers; models then run single-threaded.")
+@click.option(
+    "--measurements",
+    metavar="URL",
+    default=DEFAULTS["MEASUREMENTS_URL"],
+    show_default="an SQLite file in your data folder",
+    help="Database of shared measurements: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME.",
+)
 @click.option("--open", "open_page", is_flag=True, help="Open the page in your browser.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (url, host, port, models) once ready.")
-def serve(models_dir: Path, host: str, port: int, no_isolation: bool, open_page: bool, as_json: bool) -> None:
+def serve(
+    models_dir: Path, host: str, port: int, no_isolation: bool, measurements: str, open_page: bool, as_json: bool
+) -> None:
     """Serve the page and the models in MODELS_DIR (default: models) until Ctrl-C.
 
     MODELS_DIR holds model directories as `featherweight convert` writes them, or is one itself. Stopping the server
     with Ctrl-C or SIGTERM is its normal end: the exit code is 0.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    app = create_app({"MODELS_DIR": models_dir, "ISOLATION": not no_isolation})
+    app = create_app({"MODELS_DIR": models_dir, "ISOLATION": not no_isolation, "MEASUREMENTS_URL": measurements})
     names = _model_names(app, models_dir)
     server = Server(app, host, port)
     if as_json:

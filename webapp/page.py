@@ -20,6 +20,12 @@ def index() -> Response:
     return _static("index.html")
 
 
+@blueprint.get("/devices")
+def devices() -> Response:
+    """What has been measured, on which class of device."""
+    return _static("devices.html")
+
+
 @blueprint.get("/service-worker.js")
 def service_worker() -> Response:
     """The service worker, served from the root because its scope is at most its own folder."""

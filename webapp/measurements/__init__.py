@@ -1,0 +1,1 @@
+"""Owns the opt-in measurements: receipts are checked, stored once, summarized and exported."""
