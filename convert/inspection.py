@@ -26,6 +26,7 @@ class VariantReport:
     dtype: str
     block_size: int | None
     lossless_import: bool
+    imports: dict[str, int]
     download_bytes: int
     weight_bytes: int
     files: int
@@ -82,6 +83,7 @@ def _variant(model_dir: Path, variant: manifest.Variant, tokens: int) -> Variant
         dtype=str(variant.dtype),
         block_size=variant.block_size,
         lossless_import=variant.lossless_import,
+        imports=dict(variant.imports),
         download_bytes=variant.download_bytes,
         weight_bytes=variant.weight_bytes,
         files=len(variant.files),

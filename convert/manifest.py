@@ -88,6 +88,8 @@ class VariantSpec:
     shards: tuple[str, ...]
     weight_bytes: int
     cost: Cost
+    imports: Mapping[str, int] = field(default_factory=dict)
+    """Number of block-quantized matrices by how they were made: kept, rounded again, or rounded from floats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from convert.graph.builder import GraphBuilder
 from convert.graph.serialize import to_bytes, to_model
 from convert.progress import Progress
 from convert.publish import staging
+from convert.quantize.nbits import Import
 from convert.shards import FileEntry, hash_file, write_shards
 from convert.sources import resolve
 
@@ -161,7 +162,8 @@ def _variant(plan: _Plan, graph: FileEntry, shards: Sequence[FileEntry]) -> mani
     return manifest.VariantSpec(
         dtype=plan.dtype,
         block_size=context.block_size if plan.dtype.linear_bits else None,
-        lossless_import=bool(context.lossless) and all(context.lossless),
+        lossless_import=set(context.imports) == {Import.LOSSLESS},
+        imports={str(kind): count for kind, count in sorted(context.imports.items())},
         graph=graph.path,
         shards=tuple(entry.path for entry in shards),
         weight_bytes=plan.weight_bytes,

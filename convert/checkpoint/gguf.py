@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from convert.checkpoint.block_formats import BLOCK_FORMATS
 from convert.checkpoint.gguf_metadata import Metadata
 from convert.checkpoint.mapped_file import MappedFile
-from convert.checkpoint.stored import BLOCK_FORMATS, DENSE_DTYPES, BlockTensor, DenseTensor
-from convert.checkpoint.tensor import BLOCK_LENGTH, LazyTensor
+from convert.checkpoint.stored import DENSE_DTYPES, BlockTensor, DenseTensor
+from convert.checkpoint.tensor import LazyTensor
 from convert.checkpoint.untrusted import quote
 from convert.errors import BadCheckpoint, UnsupportedModel
 
@@ -29,7 +30,22 @@ _KEY_LIMIT_BYTES = (1 << 16) - 1
 _STRING_LIMIT_BYTES = 1 << 24
 _DIMENSION_LIMIT = 4
 
-_TENSOR_TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 8: "Q8_0", 28: "F64", 30: "BF16"}
+_TENSOR_TYPES = {
+    0: "F32",
+    1: "F16",
+    2: "Q4_0",
+    3: "Q4_1",
+    6: "Q5_0",
+    7: "Q5_1",
+    8: "Q8_0",
+    10: "Q2_K",
+    11: "Q3_K",
+    12: "Q4_K",
+    13: "Q5_K",
+    14: "Q6_K",
+    28: "F64",
+    30: "BF16",
+}
 """Those of enum ggml_type in ggml.h that we read."""
 
 _BOOL, _STRING, _ARRAY, _FLOAT32 = 7, 8, 9, 6
@@ -248,12 +264,13 @@ def _read_entry(cursor: _Cursor, alignment: int) -> _Entry:
         )
     type_name = _TENSOR_TYPES[type_id]
     if type_name in BLOCK_FORMATS:
-        if dimensions < 2 or shape[-1] % BLOCK_LENGTH:
+        block = BLOCK_FORMATS[type_name]
+        if dimensions < 2 or shape[-1] % block.stored_length:
             raise BadCheckpoint(
-                f"{where} has shape {quote(shape)}, expected a matrix with rows of a multiple of {BLOCK_LENGTH} "
+                f"{where} has shape {quote(shape)}, expected a matrix with rows of a multiple of {block.stored_length} "
                 f"for type {type_name}; the file is damaged, so fetch it again"
             )
-        size_bytes = math.prod(shape) // BLOCK_LENGTH * BLOCK_FORMATS[type_name].block_bytes
+        size_bytes = math.prod(shape) // block.stored_length * block.block_bytes
     else:
         size_bytes = math.prod(shape) * DENSE_DTYPES[type_name].itemsize
     if not size_bytes or offset % alignment:

@@ -1,4 +1,4 @@
-"""Owns how the bytes of a mapped file become numbers: the dense dtypes and the GGUF block formats."""
+"""Owns tensors that lie in mapped files: how rows of dense numbers and of GGUF blocks are read."""
 
 import math
 from abc import abstractmethod
@@ -8,8 +8,10 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from convert.checkpoint.block_formats import BLOCK_FORMATS
 from convert.checkpoint.mapped_file import MappedFile
-from convert.checkpoint.tensor import BLOCK_LENGTH, LazyTensor, QuantBlocks
+from convert.checkpoint.quant_blocks import BlockFormat, QuantBlocks
+from convert.checkpoint.tensor import LazyTensor
 
 DENSE_DTYPES: dict[str, np.dtype[np.generic]] = {
     name: np.dtype(code)
@@ -33,53 +35,6 @@ DENSE_DTYPES: dict[str, np.dtype[np.generic]] = {
 
 _CHUNK_ELEMENTS = 1 << 20
 """Weights that are decoded at a time: 4 MiB of float32, so that temporaries stay small and in cache."""
-
-
-@dataclass(frozen=True)
-class BlockFormat:
-    """Layout of 32 weights: a float16 scale, a float16 minimum if any, then the codes.
-
-    Source: block_q4_0, block_q4_1 and block_q8_0 in ggml-common.h.
-    """
-
-    name: str
-    bits: int
-    zero: int
-    has_offset: bool
-
-    @property
-    def header_bytes(self) -> int:
-        """Bytes of scale and minimum."""
-        return 4 if self.has_offset else 2
-
-    @property
-    def block_bytes(self) -> int:
-        """Bytes of one block."""
-        return self.header_bytes + BLOCK_LENGTH * self.bits // 8
-
-    def decode(self, raw: NDArray[np.uint8]) -> QuantBlocks:
-        """Blocks [rows, K/32, block_bytes] as new arrays."""
-        scale = raw[..., 0:2].copy().view("<f2")[..., 0]
-        offset = raw[..., 2:4].copy().view("<f2")[..., 0] if self.has_offset else None
-        payload = raw[..., self.header_bytes :]
-        if self.bits == 8:
-            codes = payload ^ np.uint8(0x80)  # int8 + 128 as uint8
-        else:
-            half = BLOCK_LENGTH // 2
-            codes = np.empty((*payload.shape[:-1], BLOCK_LENGTH), np.uint8)
-            np.bitwise_and(payload, 0x0F, out=codes[..., :half])
-            np.right_shift(payload, 4, out=codes[..., half:])
-        return QuantBlocks(self.bits, codes, self.zero, scale, offset)
-
-
-BLOCK_FORMATS = {
-    block_format.name: block_format
-    for block_format in (
-        BlockFormat("Q4_0", bits=4, zero=8, has_offset=False),
-        BlockFormat("Q4_1", bits=4, zero=0, has_offset=True),
-        BlockFormat("Q8_0", bits=8, zero=128, has_offset=False),
-    )
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,12 +74,12 @@ class DenseTensor(_StoredTensor):
 
 @dataclass(frozen=True, eq=False)
 class BlockTensor(_StoredTensor):
-    """A matrix [N, K], or more of them, in GGUF blocks; ``dtype`` is a key of BLOCK_FORMATS, K a multiple of 32."""
+    """A matrix [N, K], or more of them, in GGUF blocks; ``dtype`` is a key of BLOCK_FORMATS, K full blocks long."""
 
     @property
-    def block_format(self) -> str | None:
-        """``dtype`` of a matrix; None when there are more axes."""
-        return self.dtype if len(self.shape) == 2 else None
+    def block_format(self) -> BlockFormat | None:
+        """Format of a matrix; None when there are more axes."""
+        return BLOCK_FORMATS[self.dtype] if len(self.shape) == 2 else None
 
     def read_blocks(self, start: int, stop: int) -> QuantBlocks | None:
         """Rows ``start`` to ``stop`` as stored."""
@@ -136,7 +91,7 @@ class BlockTensor(_StoredTensor):
 
     def _blocks(self, start: int, stop: int) -> QuantBlocks:
         stored = BLOCK_FORMATS[self.dtype]
-        row_blocks = math.prod(self.shape[1:]) // BLOCK_LENGTH
+        row_blocks = math.prod(self.shape[1:]) // stored.stored_length
         row_bytes = row_blocks * stored.block_bytes
         offset, size_bytes = self.offset + start * row_bytes, (stop - start) * row_bytes
         raw = self.file.view(offset, size_bytes).reshape(stop - start, row_blocks, stored.block_bytes)

@@ -6,44 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_LENGTH = 32
-"""Weights that share one scale in every GGUF block format that we read."""
-
-
-@dataclass(frozen=True, eq=False)
-class QuantBlocks:
-    """Rows of a quantized matrix exactly as stored.
-
-    ``w[n, b*32+i] = scale[n,b] * (codes[n,b,i] - zero) + offset[n,b]``
-    """
-
-    bits: int
-    """4 or 8."""
-    codes: NDArray[np.uint8]
-    """[rows, K/32, 32]; 0..15 for 4 bits, 0..255 for 8 bits."""
-    zero: int
-    """Code of weight 0: 8 for Q4_0, 0 for Q4_1, 128 for Q8_0."""
-    scale: NDArray[np.float16]
-    """[rows, K/32]."""
-    offset: NDArray[np.float16] | None
-    """[rows, K/32], the minimum of Q4_1; None for the symmetric formats."""
-
-    def dequantize(self) -> NDArray[np.float32]:
-        """The weights, [rows, K], with the one float32 rounding per operation that ggml does."""
-        # A damaged scale may be infinite or NaN: that is the weight then, and not a reason to warn here.
-        with np.errstate(invalid="ignore", over="ignore"):
-            weights = self.codes.astype(np.float32)
-            weights -= np.float32(self.zero)
-            weights *= self.scale.astype(np.float32)[..., None]
-            if self.offset is not None:
-                weights += self.offset.astype(np.float32)[..., None]
-        rows, blocks, length = weights.shape
-        return weights.reshape(rows, blocks * length)
-
-    def take(self, rows: NDArray[np.intp]) -> "QuantBlocks":
-        """The given rows in the given order."""
-        offset = None if self.offset is None else self.offset[rows]
-        return replace(self, codes=self.codes[rows], scale=self.scale[rows], offset=offset)
+from convert.checkpoint.quant_blocks import BlockFormat, QuantBlocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +19,7 @@ class LazyTensor(ABC):
     name: str
     shape: tuple[int, ...]
     dtype: str
-    """As stored: "F32", "F16", "BF16", "I64", "Q8_0", "Q4_0", "Q4_1", ...; a computed view is "F32"."""
+    """As stored: "F32", "F16", "BF16", "I64", "Q8_0", "Q4_K", ...; a computed view is "F32"."""
 
     @property
     def rows(self) -> int:
@@ -64,8 +27,8 @@ class LazyTensor(ABC):
         return self.shape[0] if self.shape else 1
 
     @property
-    def block_format(self) -> str | None:
-        """``dtype`` when read_blocks works ("Q4_0", "Q4_1", "Q8_0"), else None; reads nothing."""
+    def block_format(self) -> BlockFormat | None:
+        """What read_blocks will give, or None when it gives nothing; reads nothing."""
         return None
 
     @abstractmethod
@@ -119,7 +82,7 @@ class _PermutedRows(LazyTensor):
     order: NDArray[np.intp]
 
     @property
-    def block_format(self) -> str | None:
+    def block_format(self) -> BlockFormat | None:
         return self.source.block_format
 
     def read_rows(self, start: int, stop: int) -> NDArray[np.float32]:
@@ -147,7 +110,7 @@ class _SlicedRows(LazyTensor):
     first: int
 
     @property
-    def block_format(self) -> str | None:
+    def block_format(self) -> BlockFormat | None:
         return self.source.block_format
 
     def read_rows(self, start: int, stop: int) -> NDArray[np.float32]:

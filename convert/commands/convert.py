@@ -123,6 +123,7 @@ def convert(
                         "dtype": str(item.dtype),
                         "block_size": item.block_size,
                         "lossless_import": item.lossless_import,
+                        "imports": dict(item.imports),
                         "download_bytes": item.download_bytes,
                     }
                     for item in variants

@@ -1,12 +1,14 @@
-"""Owns block-quantized initializers: codes, scales and offsets of one matrix, imported losslessly where it can be."""
+"""Owns block-quantized initializers: codes, scales and offsets of one matrix, taken over from GGUF where they fit."""
 
 from collections.abc import Iterator
+from enum import StrEnum
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from convert.checkpoint.quant_blocks import BlockFormat, Scales
 from convert.checkpoint.tensor import LazyTensor
 from convert.errors import BadCheckpoint
 from convert.graph.builder import PART_LIMIT_BYTES
@@ -14,16 +16,39 @@ from convert.graph.initializer import Initializer
 from convert.quantize.dense import CHUNK_BYTES, row_ranges
 from convert.quantize.round_to_nearest import pack_codes, quantize_blocks
 
-GGUF_BLOCK_SIZE = 32
-# GGUF formats whose blocks fit codes of that many bits without rounding.
-LOSSLESS_FORMATS = {4: ("Q4_0", "Q4_1"), 8: ("Q8_0", "Q4_0")}
+AFFINE_BITS = 4
+"""Codes with offsets exist at this width only."""
+
+
+class Import(StrEnum):
+    """How the weights of one matrix became codes and scales."""
+
+    LOSSLESS = "lossless"
+    """Blocks of the source, exactly."""
+    ROUNDED_SCALES = "rounded_scales"
+    """Codes of the source; its scales are products that float16 rounds by at most 1 in 2048."""
+    REQUANTIZED = "requantized"
+    """Blocks of the source do not fit: dequantized and rounded anew."""
+    QUANTIZED = "quantized"
+    """Rounded from floats."""
+
+
+def how_imported(block_format: BlockFormat | None, bits: int, block_size: int) -> Import:
+    """What becomes of a matrix stored in ``block_format`` (None: floats) at ``bits`` in blocks of ``block_size``."""
+    if block_format is None:
+        return Import.QUANTIZED
+    widest = AFFINE_BITS if block_format.affine else bits
+    fits = block_format.length == block_size and block_format.bits <= widest <= bits
+    if not fits or (block_format.affine and bits != AFFINE_BITS):
+        return Import.REQUANTIZED
+    return Import.LOSSLESS if block_format.float16_scales else Import.ROUNDED_SCALES
 
 
 class NbitsWeight:
     """One matrix [out, in] in the layout of MatMulNBits and GatherBlockQuantized.
 
     Codes are uint8 [out, blocks, block_size * bits / 8], scales float16 [out, blocks]; ``offset`` (float16
-    [out, blocks]) exists where the blocks are affine (GGUF Q4_1: ``w = scale * code + offset``). The codes are
+    [out, blocks]) exists where the blocks are affine (GGUF Q4_1, Q4_K: ``w = scale * code + offset``). The codes are
     streamed first; scales and offsets are kept while they pass, so that every row is read once.
     """
 
@@ -33,8 +58,10 @@ class NbitsWeight:
         self.block_size = block_size
         self.rows, self.width = tensor.shape
         self.blocks = -(-self.width // block_size)
-        self.lossless = block_size == GGUF_BLOCK_SIZE and tensor.block_format in LOSSLESS_FORMATS[bits]
-        self.affine = self.lossless and tensor.block_format == "Q4_1"
+        stored = tensor.block_format
+        self.imported = how_imported(stored, bits, block_size)
+        self.taken_over = self.imported in (Import.LOSSLESS, Import.ROUNDED_SCALES)
+        self.affine = self.taken_over and stored is not None and stored.affine
         self._scales: dict[int, NDArray[np.float16]] = {}
         self._offsets: dict[int, NDArray[np.float16]] = {}
 
@@ -82,7 +109,7 @@ class NbitsWeight:
             yield pack_codes(codes, self.bits)
 
     def _read(self, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.float16] | None]:
-        if not self.lossless:
+        if not self.taken_over:
             try:
                 codes, scale = quantize_blocks(self.tensor.read_rows(start, stop), self.bits, self.block_size)
             except BadCheckpoint as error:
@@ -92,8 +119,18 @@ class NbitsWeight:
         assert blocks is not None, self.tensor.name
         codes = blocks.codes
         if not self.affine and blocks.zero != 1 << (self.bits - 1):
-            codes = codes + np.uint8((1 << (self.bits - 1)) - blocks.zero)  # Q4_0 widened to 8 bits
-        return codes, blocks.scale, blocks.offset
+            codes = codes + np.uint8((1 << (self.bits - 1)) - blocks.zero)  # fewer bits, widened around the same zero
+        return codes, self._half(blocks.scale), None if blocks.offset is None else self._half(blocks.offset)
+
+    def _half(self, scales: Scales) -> NDArray[np.float16]:
+        with np.errstate(over="ignore"):
+            half = scales.astype(np.float16)
+        if not np.isfinite(half).all():
+            raise BadCheckpoint(
+                f"tensor {self.tensor.name}: a block has a scale that is NaN, infinite or too large for float16; "
+                "the file is damaged, so fetch it again"
+            )
+        return half
 
 
 def _drain(pieces: dict[int, NDArray[np.float16]]) -> Iterator[NDArray[np.float16]]:

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from convert.checkpoint.block_formats import BLOCK_FORMATS
 from convert.checkpoint.gguf import open_gguf
 from convert.checkpoint.gguf_families import hugging_face_view
 from convert.checkpoint.tokenizer_gguf import tokenizer_files
 from convert.errors import BadCheckpoint, FeatherweightError, UnsupportedModel
 
-QUANTIZED = {"Q4_0": (4, 8), "Q4_1": (4, 0), "Q8_0": (8, 128)}
+QUANTIZED = {"Q4_0": (4, 8), "Q4_1": (4, 0), "Q5_0": (5, 16), "Q5_1": (5, 0), "Q8_0": (8, 128)}
+"""Types that the gguf package can write: bits, code of weight 0."""
 
 
 @pytest.mark.parametrize("matrix_type", ["F32", "F16", "BF16", *QUANTIZED])
@@ -31,7 +33,8 @@ def test_roundtrip_equals_the_reference_dequantization(tmp_path, write_gguf, mat
 @pytest.mark.parametrize(("matrix_type", "bits", "zero"), [(name, *rest) for name, rest in QUANTIZED.items()])
 def test_blocks_are_as_stored(tmp_path, write_gguf, matrix_type, bits, zero):
     tensor = open_gguf(write_gguf(tmp_path / "m.gguf", matrix_type)).tensors["blk.0.ffn_down.weight"]
-    assert tensor.block_format == tensor.dtype == matrix_type
+    assert tensor.dtype == matrix_type
+    assert tensor.block_format == BLOCK_FORMATS[matrix_type]
     blocks = tensor.read_blocks(3, 8)
     assert blocks is not None
     assert (blocks.bits, blocks.zero) == (bits, zero)
@@ -39,7 +42,7 @@ def test_blocks_are_as_stored(tmp_path, write_gguf, matrix_type, bits, zero):
     assert blocks.codes.max() < 1 << bits
     assert blocks.scale.shape == (5, 3)
     assert blocks.scale.dtype == np.float16
-    assert (blocks.offset is not None) == (matrix_type == "Q4_1")
+    assert (blocks.offset is not None) == matrix_type.endswith("_1")
     assert np.array_equal(blocks.dequantize(), tensor.read_rows(3, 8))
 
 
@@ -169,9 +172,9 @@ DEFECTS = {
         "at offset 4, expected",
     ),
     "unsupported_type": (
-        container(rows=[tensor_row(kind=14)]),
+        container(rows=[tensor_row(kind=23)]),
         UnsupportedModel,
-        "the tensor 't' has type Q6_K (14), expected one of F32, F16, Q4_0, Q4_1, Q8_0",
+        "the tensor 't' has type IQ4_XS (23), expected one of F32, F16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K",
     ),
     "unknown_type": (container(rows=[tensor_row(kind=999)]), UnsupportedModel, "has type 999"),
     "tensor_beyond_the_end": (
@@ -190,6 +193,7 @@ DEFECTS = {
         "but only 256 are there",
     ),
     "half_a_block": (container(rows=[tensor_row(shape=(48, 2), kind=3)]), BadCheckpoint, "multiple of 32"),
+    "half_a_block_of_256": (container(rows=[tensor_row(shape=(288, 2), kind=12)]), BadCheckpoint, "multiple of 256"),
     "vector_of_blocks": (container(rows=[tensor_row(shape=(64,), kind=3)]), BadCheckpoint, "expected a matrix"),
     "tensor_twice": (
         container(rows=[tensor_row(), tensor_row(offset=256)], data=bytes(512)),

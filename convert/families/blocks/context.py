@@ -1,5 +1,6 @@
 """Owns what every block needs while one variant is built: the graph, the checkpoint and its number formats."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from math import prod
 
@@ -22,7 +23,8 @@ class BuildContext:
     dtype: Dtype
     block_size: int
     used: dict[str, int] = field(default_factory=dict)
-    lossless: list[bool] = field(default_factory=list)
+    imports: Counter[str] = field(default_factory=Counter)
+    """Block-quantized matrices by how they were imported (see convert.quantize.nbits.Import)."""
     block_sums: dict[tuple[str, int], str] = field(default_factory=dict)
 
     @property

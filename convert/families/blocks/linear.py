@@ -34,7 +34,7 @@ class NbitsHandle:
     def __init__(self, context: BuildContext, tensor: LazyTensor, bits: int) -> None:
         graph = context.graph
         self.weight = NbitsWeight(tensor, bits, context.block_size)
-        context.lossless.append(self.weight.lossless)
+        context.imports[self.weight.imported] += 1
         self.codes = graph.initializer_parts(self.weight.codes(), f"{tensor.name}_q{bits}")
         self.scale16 = graph.initializer(self.weight.scale())
         self.offset16 = graph.initializer(self.weight.offset()) if self.weight.affine else None
