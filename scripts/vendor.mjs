@@ -13,11 +13,14 @@ const FILES = [
   ["onnxruntime-web/dist/ort-wasm-simd-threaded.asyncify.wasm", "onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm"],
   ["@huggingface/tokenizers/dist/tokenizers.min.mjs", "huggingface/tokenizers.mjs"],
   ["@huggingface/jinja/dist/index.js", "huggingface/jinja.js"],
+  ["uplot/dist/uPlot.esm.js", "uplot/uplot.mjs"],
+  ["uplot/dist/uPlot.min.css", "uplot/uplot.css"],
 ];
 // Where tsc finds the types of a copied file.
 const TYPES = {
   "huggingface/tokenizers.d.mts": "@huggingface/tokenizers",
   "huggingface/jinja.d.ts": "@huggingface/jinja",
+  "uplot/uplot.d.mts": "uplot",
   "onnxruntime-web/ort.wasm.min.d.mts": "onnxruntime-web/wasm",
   "onnxruntime-web/ort.webgpu.min.d.mts": "onnxruntime-web/webgpu",
 };
@@ -29,6 +32,7 @@ for (const [from, to] of FILES) {
   await cp(join(root, "node_modules", from), target);
 }
 for (const [name, source] of Object.entries(TYPES)) {
-  await writeFile(join(root, "static/vendor", name), `export * from "${source}";\n`);
+  const standard = source === "uplot" ? `export { default } from "${source}";\n` : "";
+  await writeFile(join(root, "static/vendor", name), `${standard}export * from "${source}";\n`);
 }
 console.log(`static/vendor: ${FILES.length} files`);
