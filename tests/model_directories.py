@@ -1,6 +1,10 @@
-"""Small real model directories: random checkpoints with a working tokenizer, converted by the real pipeline."""
+"""Small real model directories: random checkpoints with a working tokenizer, converted by the real pipeline.
+
+python -m tests.model_directories ROOT FAMILY [DTYPE ...]      makes ROOT/FAMILY, such as a tiny gemma
+"""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from convert.dtypes import Dtype
 from convert.pipeline import convert
 from convert.progress import SilentProgress
-from tests.families import tiny
+from tests.families import decoders, tiny
 
 LABELS = ("NEGATIVE", "NEUTRAL", "POSITIVE")
 WORDS = [f"w{number}" for number in range(290)]
@@ -34,6 +38,11 @@ def save_tokenizer(directory: Path, *, marks: bool) -> None:
 def decoder(root: Path, *dtypes: Dtype) -> Path:
     """A llama of three layers at ``root``/decoder."""
     return _convert(root, "decoder", tiny.LLAMA, tiny.llama_shapes(tiny.LLAMA), dtypes, marks=False)
+
+
+def family(root: Path, name: str, *dtypes: Dtype) -> Path:
+    """The case ``name`` of tests/families/decoders.py at ``root``/``name``."""
+    return _convert(root, name, decoders.CASES[name], decoders.shapes(name), dtypes, marks=False)
 
 
 def encoder(root: Path, *dtypes: Dtype) -> Path:
@@ -71,3 +80,7 @@ def _convert(
     (source / "tokenizer_config.json").write_text(json.dumps({}))
     convert(str(source), root / name, dtypes=dtypes, progress=SilentProgress())
     return root / name
+
+
+if __name__ == "__main__":
+    print(family(Path(sys.argv[1]), sys.argv[2], *map(Dtype, sys.argv[3:])))

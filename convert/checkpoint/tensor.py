@@ -76,6 +76,11 @@ def add(left: LazyTensor, right: LazyTensor) -> LazyTensor:
     return _Sum(left.name, left.shape, "F32", left, right)
 
 
+def shift(source: LazyTensor, amount: float) -> LazyTensor:
+    """View of ``source + amount`` in float32."""
+    return _Shifted(source.name, source.shape, "F32", source, np.float32(amount))
+
+
 @dataclass(frozen=True, eq=False)
 class _PermutedRows(LazyTensor):
     source: LazyTensor
@@ -132,3 +137,14 @@ class _Sum(LazyTensor):
         row_by_row = len(self.right.shape) == len(self.shape) and self.right.rows == self.rows
         total += self.right.read_rows(start, stop) if row_by_row else self.right.read()
         return total
+
+
+@dataclass(frozen=True, eq=False)
+class _Shifted(LazyTensor):
+    source: LazyTensor
+    amount: np.float32
+
+    def read_rows(self, start: int, stop: int) -> NDArray[np.float32]:
+        rows = self.source.read_rows(start, stop)
+        rows += self.amount
+        return rows

@@ -1,11 +1,13 @@
 """Owns what a model family is to the pipeline: its tasks, its default dtypes and the function that builds its graph."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from convert.checkpoint.untrusted import quote
 from convert.dtypes import Dtype
-from convert.errors import UnsupportedModel
+from convert.errors import BadCheckpoint, UnsupportedModel
 from convert.families.blocks.context import BuildContext
 from convert.kv_cache import KvCache
 
@@ -35,17 +37,44 @@ class Family:
     build: Callable[[BuildContext, str], ModelFacts]
 
 
-def read_config(config_class: Callable[..., Config], config: Mapping[str, Any]) -> Config:
+def read_config(config_class: type[Config], config: Mapping[str, Any]) -> Config:
     """Fill a frozen dataclass with the Hugging Face fields of the same names.
 
     Raises:
         UnsupportedModel: a required field is missing.
+        BadCheckpoint: a field has a value of another type than the dataclass says, or a number that is no size.
     """
-    known = {item.name for item in fields(config_class)}  # type: ignore[arg-type]
+    known = get_type_hints(config_class)
+    found = {key: value for key, value in config.items() if key in known}
+    for key, value in found.items():
+        if not _fits(value, known[key]):
+            raise BadCheckpoint(
+                f"config.json has {key}: {quote(value)}, expected {_spoken(known[key])}; "
+                "fetch it from where the weights are from"
+            )
     try:
-        return config_class(**{key: value for key, value in config.items() if key in known})
+        return config_class(**found)
     except TypeError as error:
         missing = sorted(known - config.keys())
         raise UnsupportedModel(
             f"config.json lacks a required field (absent: {', '.join(missing)}); is it the checkpoint's own?"
         ) from error
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """Whether a JSON value is of a type annotation; whole numbers are sizes, so not negative."""
+    if isinstance(kind, UnionType):
+        return any(_fits(value, part) for part in get_args(kind))
+    plain = get_origin(kind) or kind
+    if plain in (int, float):
+        allowed = int if plain is int else int | float
+        return isinstance(value, allowed) and not isinstance(value, bool) and 0 <= value < float("inf")
+    if plain is list and isinstance(value, list):
+        return all(_fits(item, part) for part in get_args(kind) for item in value)
+    return isinstance(value, plain)
+
+
+def _spoken(kind: Any) -> str:
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", NoneType: "null"}
+    parts = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    return " or ".join(names.get(part, "a list" if get_origin(part) is list else "an object") for part in parts)

@@ -83,7 +83,8 @@ def random_weights(shapes: dict[str, tuple[int, ...]], seed: int = 7) -> dict[st
     weights = {}
     for name, shape in shapes.items():
         values = rng.standard_normal(shape).astype(np.float32)
-        centre = 1.0 if "norm" in name.lower() and name.endswith("weight") else 0.0
+        is_norm = "norm" in name.lower() or ".ln_" in name
+        centre = 1.0 if is_norm and name.endswith("weight") else 0.0
         spread = 0.1 if len(shape) == 1 else 1.0 if "embed" in name else shape[-1] ** -0.5
         weights[name] = centre + values * np.float32(spread)
     return weights

@@ -25,6 +25,8 @@ class BuildContext:
     used: dict[str, int] = field(default_factory=dict)
     imports: Counter[str] = field(default_factory=Counter)
     """Block-quantized matrices by how they were imported (see convert.quantize.nbits.Import)."""
+    ignored: set[str] = field(default_factory=set)
+    """Tensors that need no place in the graph."""
     block_sums: dict[tuple[str, int], str] = field(default_factory=dict)
 
     @property

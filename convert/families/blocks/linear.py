@@ -5,6 +5,7 @@ from onnx import TensorProto
 
 from convert.checkpoint.tensor import LazyTensor
 from convert.families.blocks.context import BuildContext
+from convert.families.blocks.norm import vector
 from convert.graph.builder import MICROSOFT
 from convert.quantize.dense import dense_parts
 from convert.quantize.nbits import NbitsWeight
@@ -16,6 +17,19 @@ def linear(context: BuildContext, value: str, tensor: LazyTensor, path: str) -> 
     if bits is None:
         return dense_linear(context, value, tensor, path)
     return nbits_linear(context, value, NbitsHandle(context, tensor, bits), path)
+
+
+def projection(
+    context: BuildContext, value: str, name: str, out_width: int, in_width: int, path: str, *, bias: bool = False
+) -> str:
+    """``linear`` by the tensor ``name``.weight [out, in], plus ``name``.bias [out].
+
+    value -- MatMulNBits | MatMul [-- Add(bias)]
+    """
+    product = linear(context, value, context.tensor(f"{name}.weight", out_width, in_width), path)
+    if not bias:
+        return product
+    return context.graph.node("Add", [product, vector(context, f"{name}.bias", out_width)], f"{path}/Add")[0]
 
 
 def dense_linear(context: BuildContext, value: str, tensor: LazyTensor, path: str) -> str:

@@ -1,13 +1,15 @@
 """Owns normalization: RMSNorm and LayerNorm, alone or fused with the residual addition before them."""
 
+from convert.checkpoint.tensor import shift
 from convert.families.blocks.context import BuildContext
 from convert.graph.builder import MICROSOFT
 from convert.quantize.dense import dense_parts
 
 
-def vector(context: BuildContext, name: str, size: int) -> str:
-    """A float initializer [size], such as a norm's weight or a bias."""
-    parts = dense_parts(context.tensor(name, size), float16=context.dtype.float16)
+def vector(context: BuildContext, name: str, size: int, *, offset: float = 0.0) -> str:
+    """A float initializer [size], such as a norm's weight or a bias; ``offset`` is added when it is written."""
+    tensor = context.tensor(name, size)
+    parts = dense_parts(shift(tensor, offset) if offset else tensor, float16=context.dtype.float16)
     context.graph.charge("norm", read_bytes=sum(part.nbytes for part in parts))
     return context.graph.initializer_parts(parts, name)
 
