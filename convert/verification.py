@@ -18,14 +18,13 @@ from convert import manifest
 from convert.errors import BadModelDirectory
 from convert.inspection import load_graph, walk
 from convert.progress import Progress
+from convert.runtime import PAST, PRESENT, empty_cache, open_session
 from convert.shards import CHUNK_BYTES, FileEntry, hash_file
 
 PREFILL_TOKENS = 4
 ENCODER_TOKENS = 8
-PAST, PRESENT = "past_key_values.", "present."
 _SHOWN_CHUNKS = 8
 _PACKED_BITS: dict[int, int] = {TensorProto.INT4: 4, TensorProto.UINT4: 4, TensorProto.FLOAT4E2M1: 4}
-_ERRORS_ONLY = 3
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,7 @@ def _know_runtime_operators() -> None:
 def _run(model_dir: Path, variant: manifest.Variant, model: manifest.Model) -> Iterator[str]:
     """What is wrong with a real run: PREFILL_TOKENS and one decode step, or one batch of an encoder."""
     try:
-        session = open_session(model_dir, variant)
+        session = open_session(model_dir / variant.graph)
         declared = session.get_inputs()
         if model.kv_cache is None:
             feed = _feed(declared, ENCODER_TOKENS, model.vocab_size)
@@ -235,25 +234,6 @@ def _feed(declared: Iterable[Any], tokens: int, vocab_size: int, past: int = 0) 
     }
     names = {item.name for item in declared}
     return {name: value for name, value in feed.items() if name in names}
-
-
-def open_session(model_dir: Path, variant: manifest.Variant) -> Any:
-    """An onnxruntime session of ``variant`` on the CPU."""
-    from onnxruntime.capi.onnxruntime_inference_collection import InferenceSession  # slow to import
-    from onnxruntime.capi.onnxruntime_pybind11_state import SessionOptions
-
-    options = SessionOptions()
-    options.log_severity_level = _ERRORS_ONLY
-    return InferenceSession(model_dir / variant.graph, options, providers=["CPUExecutionProvider"])
-
-
-def empty_cache(declared: Iterable[Any]) -> dict[str, NDArray[Any]]:
-    """The KV-cache inputs among ``declared`` with nothing cached, each [1, kv_heads, 0, head_dim]."""
-    return {
-        item.name: np.zeros((1, item.shape[1], 0, item.shape[3]), np.float16 if "float16" in item.type else np.float32)
-        for item in declared
-        if item.name.startswith(PAST)
-    }
 
 
 def _outputs(session: Any, feed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -14,6 +14,7 @@ CONVERT_LAYERS = [
     "dtypes",
     "kv_cache",
     "progress",
+    "runtime",
     "checkpoint",
     "sources",
     "graph",

@@ -12,7 +12,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from convert.checkpoint.checkpoint import Checkpoint
-from convert.evaluation import perplexity
+from convert.evaluation.decoders import perplexity
 from tests.conftest import DATA
 from tests.reference import distilbert, llama
 from tests.reference.decoder_session import DecoderSession

@@ -1,5 +1,6 @@
 """The command line as scripts see it: exit codes, one line per error, one JSON object, nothing left behind."""
 
+import hashlib
 import json
 import os
 import signal
@@ -159,6 +160,19 @@ def test_eval(decoder: Path, tmp_path: Path) -> None:
     assert "q4 against fp32: top1 agreement " in shown
 
 
+def test_eval_against_the_source_writes_the_manifest(checkpoint: Path, tmp_path: Path) -> None:
+    model_dir = model_directories.decoder(tmp_path, Dtype.FP32)
+    (tmp_path / "text").write_text(TEXT)
+    arguments = ("eval", model_dir, "--dtype", "fp32", "--text", tmp_path / "text", "--source", checkpoint, "--write")
+    report = succeed(*arguments)
+    assert report["against"]["dtype"] == "source"
+    written = json.loads((model_dir / "manifest.json").read_bytes())["quality"]["fp32"]
+    digest = hashlib.sha256(TEXT.encode()).hexdigest()[:12]
+    assert (written["against"], written["text"]) == ("source", f"text sha256:{digest}")
+    assert written["perplexity"] == pytest.approx(report["perplexity"], rel=1e-3)
+    assert succeed("verify", model_dir)["ok"] is True
+
+
 def test_eval_of_labels_and_of_embeddings(tmp_path: Path) -> None:
     classifier = model_directories.classifier(tmp_path, Dtype.FP32)
     (tmp_path / "labels.tsv").write_text("w1 w2\tPOSITIVE\nw3\tNEGATIVE\n")
@@ -181,7 +195,7 @@ def test_eval_of_labels_and_of_embeddings(tmp_path: Path) -> None:
         (["eval", "{decoder}", "--dtype", "q8", "--text", "{tmp}/text"], "it has: fp32, q4"),
         (["eval", "{decoder}", "--dtype", "q4", "--text", "{tmp}/nothing"], "cannot be read"),
         (["eval", "{decoder}", "--dtype", "q4", "--text", "{tmp}/binary"], "is not UTF-8 text"),
-        (["eval", "{decoder}", "--dtype", "q4", "--labelled", "{tmp}/text"], "needs text-classification"),
+        (["eval", "{decoder}", "--dtype", "q4", "--labelled", "{tmp}/text"], "line 1 has no tab"),
         (["convert", "{checkpoint}", "{tmp}"], "something else than a model directory"),
         (["convert", "{checkpoint}", "{tmp}/text"], "is a file"),
         (["convert", "{checkpoint}", "{tmp}/out", "--task", "juggling"], "juggling"),
@@ -208,7 +222,7 @@ def test_bad_input_is_one_line_and_exit_code_1(
         (["convert", "a", "b c"], "'b c' cannot be the name of a model"),
         (["convert", "a", "b", "--bogus"], "--bogus"),
         (["eval", "x", "--dtype", "q4"], "either --text FILE or --labelled"),
-        (["eval", "x", "--dtype", "q4", "--labelled", "x", "--against", "q8"], "--against needs --text"),
+        (["eval", "x", "--dtype", "q4", "--labelled", "x", "--against", "q8"], "--source need --text"),
         (["eval", "x", "--text", "x"], "--dtype"),
     ],
 )

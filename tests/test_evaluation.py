@@ -1,4 +1,4 @@
-"""Evaluation against plain numpy on small real models: likelihoods, labels and embeddings."""
+"""Evaluation against plain numpy on small real models: likelihoods, labels, answers and embeddings."""
 
 from pathlib import Path
 from typing import Any
@@ -7,9 +7,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from convert import manifest
 from convert.dtypes import Dtype
 from convert.errors import BadModelDirectory, FeatherweightError, UnsupportedModel
-from convert.evaluation import accuracy, agreement, perplexity, similarity
+from convert.evaluation import metrics
+from convert.evaluation.answers import answers
+from convert.evaluation.decoders import agreement, perplexity
+from convert.evaluation.encoders import classification, similarity
+from convert.evaluation.recording import record
+from convert.progress import SilentProgress
+from convert.verification import verify_model
 from tests import model_directories
 from tests.families import tiny
 from tests.model_directories import LABELS, WORDS
@@ -63,16 +70,16 @@ def test_a_window_is_no_longer_than_the_context_of_the_model(models: Path) -> No
     long, exact = (perplexity(models / "decoder", "fp32", text, window=window) for window in (512, context))
     assert long == exact
     assert long.window == context
-    assert agreement(models / "decoder", "q4", "fp32", text).tokens == 200
+    assert agreement(models / "decoder", "q4", (models / "decoder", "fp32"), text).tokens == 200
 
 
 def test_a_variant_agrees_with_itself(models: Path) -> None:
-    same = agreement(models / "decoder", "fp32", "fp32", TEXT)
+    same = agreement(models / "decoder", "fp32", (models / "decoder", "fp32"), TEXT)
     assert (same.top1_agreement, same.mean_kl_nats, same.max_kl_nats, same.tokens) == (1.0, 0.0, 0.0, 50)
 
 
 def test_divergence_is_measured_from_the_reference(models: Path) -> None:
-    measured = agreement(models / "decoder", "q4", "fp32", TEXT, window=25)
+    measured = agreement(models / "decoder", "q4", (models / "decoder", "fp32"), TEXT, window=25)
     assert 0 < measured.mean_kl_nats < measured.max_kl_nats
     assert 0.3 < measured.top1_agreement <= 1
     assert measured.tokens == 50
@@ -102,26 +109,26 @@ def labelled() -> list[tuple[str, str]]:
 
 
 def test_accuracy_is_the_share_that_the_reference_gets_right(models: Path) -> None:
-    measured = accuracy(models / "classifier", "fp32", labelled())
+    measured = classification(models / "classifier", "fp32", labelled())
     assert (measured.accuracy, measured.examples) == (0.75, 20)
 
 
 def test_labels_may_be_numbers(models: Path) -> None:
     examples = [(text, str(LABELS.index(label))) for text, label in labelled()]
-    assert accuracy(models / "classifier", "fp32", examples).accuracy == 0.75
+    assert classification(models / "classifier", "fp32", examples).accuracy == 0.75
 
 
 @pytest.mark.parametrize(("examples", "said"), [([("w1", "GREAT")], "'GREAT'"), ([], "no line")])
 def test_rejects_labels_that_the_model_does_not_know(models: Path, examples: list[tuple[str, str]], said: str) -> None:
     with pytest.raises(UnsupportedModel, match=f"{said}.*NEGATIVE or NEUTRAL or POSITIVE"):
-        accuracy(models / "classifier", "fp32", examples)
+        classification(models / "classifier", "fp32", examples)
 
 
 def test_similarity_of_embeddings(models: Path) -> None:
     texts = [TEXT[:length] for length in (2, 30, 100)]
-    same = similarity(models / "encoder", "fp32", "fp32", texts)
+    same = similarity(models / "encoder", "fp32", (models / "encoder", "fp32"), texts)
     assert same.min_cosine == pytest.approx(1.0)
-    other = similarity(models / "encoder", "q4", "fp32", texts)
+    other = similarity(models / "encoder", "q4", (models / "encoder", "fp32"), texts)
     assert 0.9 < other.min_cosine <= other.mean_cosine < 1.0
     assert other.texts == 3
 
@@ -130,9 +137,9 @@ def test_rejects_a_measure_that_does_not_fit_the_model(models: Path) -> None:
     with pytest.raises(UnsupportedModel, match="is a feature-extraction model; this measure needs text-generation"):
         perplexity(models / "encoder", "fp32", TEXT)
     with pytest.raises(UnsupportedModel, match="needs text-classification"):
-        accuracy(models / "decoder", "fp32", [("w1", "POSITIVE")])
+        classification(models / "decoder", "fp32", [("w1", "POSITIVE")])
     with pytest.raises(FeatherweightError, match="no line"):
-        similarity(models / "encoder", "fp32", "q4", [])
+        similarity(models / "encoder", "fp32", (models / "encoder", "q4"), [])
 
 
 def test_rejects_a_variant_that_is_not_there(models: Path) -> None:
@@ -145,3 +152,51 @@ def test_rejects_a_tokenizer_that_is_none(tmp_path: Path) -> None:
     (model_dir / "tokenizer.json").write_text("{}")
     with pytest.raises(BadModelDirectory, match=r"tokenizer\.json: is not a tokenizer"):
         perplexity(model_dir, "fp32", TEXT)
+
+
+def test_macro_f1_weighs_every_label_alike() -> None:
+    # Label 0: 2 right of 3 given and 2 wanted, 0.8; label 1: 1 of 1 and 2, 2/3; label 2 given once, never wanted: 0.
+    assert metrics.macro_f1([0, 0, 0, 1, 2], [0, 0, 1, 1, 1]) == pytest.approx((4 / 5 + 2 / 4 + 0) / 3)
+    assert metrics.macro_f1([1, 1], [1, 1]) == 1.0
+
+
+def test_answers_are_what_greedy_decoding_writes(models: Path) -> None:
+    prompt = " ".join(WORDS[number] for number in NUMBERS[:4])
+    written, ids = [], IDS[:4]
+    while len(written) < 48:
+        ids = np.append(ids, log_probabilities(ids)[-1].argmax())
+        written.append(WORDS[ids[-1] - 4] if 4 <= ids[-1] < 4 + len(WORDS) else "")
+    answer = " ".join(written)
+    measured = answers(models / "decoder", "fp32", [(prompt, answer.upper() + "."), (prompt, "nothing")])
+    assert (measured.exact_match, measured.word_f1, measured.examples) == (0.5, 0.5, 2)
+
+
+@pytest.mark.parametrize("examples", [[], [("", "w1")], [("w1 " * 100, "w1")]])
+def test_rejects_prompts_that_cannot_be_completed(models: Path, examples: list[tuple[str, str]]) -> None:
+    with pytest.raises(FeatherweightError, match=r"found no line|tokens, expected 1 to 80"):
+        answers(models / "decoder", "fp32", examples)
+
+
+def test_figures_in_the_manifest_change_the_revision_and_nothing_else(tmp_path: Path) -> None:
+    model_dir = model_directories.decoder(tmp_path, Dtype.FP32)
+    before, revision = manifest.load(model_dir), manifest.revision(model_dir)
+    record(model_dir, "fp32", {"perplexity": 21.123456789, "tokens": 4096, "text": "english.txt sha256:0123"})
+    record(model_dir, "fp32", {"tokens": 12, "mean_kl_nats": 0.0})
+    after = manifest.load(model_dir)
+    assert after.quality == {
+        "fp32": {"perplexity": 21.12, "tokens": 12, "text": "english.txt sha256:0123", "mean_kl_nats": 0.0}
+    }
+    assert (after.files, after.variants, after.model) == (before.files, before.variants, before.model)
+    assert manifest.revision(model_dir) != revision
+    assert verify_model(model_dir, SilentProgress()).problems == []
+    record(model_dir, "fp32", {"tokens": 12})
+    assert manifest.load(model_dir).to_bytes() == after.to_bytes()
+
+
+def test_figures_that_say_nothing_are_refused(tmp_path: Path) -> None:
+    model_dir = model_directories.decoder(tmp_path, Dtype.FP32)
+    with pytest.raises(FeatherweightError, match="perplexity is inf"):
+        record(model_dir, "fp32", {"perplexity": float("inf")})
+    with pytest.raises(BadModelDirectory, match="no variant 'q8'"):
+        record(model_dir, "q8", {"perplexity": 2.0})
+    assert sorted(path.name for path in model_dir.iterdir() if path.name.startswith(".")) == []
