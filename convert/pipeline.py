@@ -26,7 +26,13 @@ from convert.sources import resolve
 
 GRAPH_FOLDER = "onnx"
 # Architectures end in the task they were trained for, as in "DistilBertForSequenceClassification".
-TASK_ENDINGS = {"ForSequenceClassification": "text-classification"}
+TASK_ENDINGS = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
+    "ForMaskedLM": "fill-mask",
+    "ForPreTraining": "fill-mask",
+}
 
 
 @dataclass(frozen=True)

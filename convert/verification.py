@@ -204,9 +204,14 @@ def _run(model_dir: Path, variant: manifest.Variant, model: manifest.Model) -> I
 
 
 def _encoder_shapes(model: manifest.Model) -> dict[str, tuple[int | None, ...]]:
-    if model.labels is not None:
-        return {"logits": (1, len(model.labels))}
-    return {"last_hidden_state": (1, ENCODER_TOKENS, None)}
+    labels = len(model.labels or ())
+    by_task: dict[str, dict[str, tuple[int | None, ...]]] = {
+        "text-classification": {"logits": (1, labels)},
+        "token-classification": {"logits": (1, ENCODER_TOKENS, labels)},
+        "question-answering": {"start_logits": (1, ENCODER_TOKENS), "end_logits": (1, ENCODER_TOKENS)},
+        "fill-mask": {"logits": (1, ENCODER_TOKENS, model.vocab_size)},
+    }
+    return by_task.get(model.task, {"last_hidden_state": (1, ENCODER_TOKENS, None)})
 
 
 def _check_outputs(
@@ -230,6 +235,7 @@ def _feed(declared: Iterable[Any], tokens: int, vocab_size: int, past: int = 0) 
     feed = {
         "input_ids": (np.arange(1, tokens + 1, dtype=np.int64) % vocab_size)[None],
         "attention_mask": np.ones((1, past + tokens), np.int64),
+        "token_type_ids": np.zeros((1, tokens), np.int64),
         "num_logits_to_keep": np.array(0, np.int64),
     }
     names = {item.name for item in declared}

@@ -88,8 +88,11 @@ def _encode(variant: OpenVariant, limit: int, texts: Sequence[str]) -> Iterator[
     """Run ``texts`` in batches: the first output of the model, and the mask [batch, tokens]."""
     variant.tokenizer.enable_padding()
     variant.tokenizer.enable_truncation(limit)
+    wanted = {item.name for item in variant.session.get_inputs()}
     for start in range(0, len(texts), BATCH_SIZE):
         encoded = variant.tokenizer.encode_batch(list(texts[start : start + BATCH_SIZE]))
         mask = np.array([item.attention_mask for item in encoded], np.int64)
-        feed = {"input_ids": np.array([item.ids for item in encoded], np.int64), "attention_mask": mask}
-        yield np.asarray(variant.run(feed), np.float64), mask
+        ids = np.array([item.ids for item in encoded], np.int64)
+        feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        known = {name: value for name, value in feed.items() if name in wanted}
+        yield np.asarray(variant.run(known), np.float64), mask

@@ -8,6 +8,7 @@ from convert.families.family import Family
 
 # model_type -> module; a new family is one file and one row.
 FAMILIES = {
+    "bert": "convert.families.bert",
     "distilbert": "convert.families.distilbert",
     "gemma": "convert.families.gemma",
     "llama": "convert.families.llama",

@@ -44,13 +44,18 @@
  * @typedef {object} Batch
  * @property {readonly (readonly number[])[]} inputIds [batch][tokens], all rows of one length
  * @property {readonly (readonly number[])[]} attentionMask the same shape: 1 for a token, 0 for padding
+ * @property {readonly (readonly number[])[]} [tokenTypeIds] the same shape: 1 for tokens of the second of two texts; for
+ *   models that have the input, 0 everywhere without it
  */
+
+/** Floats in rows. @typedef {{data: Float32Array, dims: readonly number[]}} Output */
 
 /**
  * An encoder.
  * @typedef {object} EncoderMethods
- * @property {(batch: Batch) => Promise<{data: Float32Array, dims: readonly number[]}>} encode hidden states
- *   [batch, tokens, hidden], or the logits [batch, labels] of a model with a classification head
+ * @property {(batch: Batch) => Promise<Readonly<Record<string, Output>>>} encode the outputs of the graph by name, as the
+ *   task has them: last_hidden_state [batch, tokens, hidden]; logits [batch, labels], [batch, tokens, labels] or
+ *   [batch, tokens, vocab]; start_logits and end_logits [batch, tokens]
  */
 
 /** @typedef {SessionBase & DecoderMethods & {kind: "decoder"}} DecoderSession */

@@ -54,8 +54,10 @@ async function encodeTwice(session) {
   const ids = sampleIds(SHORT);
   const filler = new Array(LONG - SHORT).fill(0);
   const ones = new Array(SHORT).fill(1);
-  const bare = await session.encode({ inputIds: [ids], attentionMask: [ones] });
-  const padded = await session.encode({ inputIds: [[...ids, ...filler]], attentionMask: [[...ones, ...filler]] });
+  const [bare] = Object.values(await session.encode({ inputIds: [ids], attentionMask: [ones] }));
+  const [padded] = Object.values(
+    await session.encode({ inputIds: [[...ids, ...filler]], attentionMask: [[...ones, ...filler]] }),
+  );
   return [bare.data, padded.data.subarray(0, bare.data.length)];
 }
 

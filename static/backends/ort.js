@@ -123,20 +123,25 @@ const MEMORIES = [];
 
 /** @param {OrtRuntime} runtime @returns {EncoderSession} */
 function encoderSession({ ort, session, backend, threads, memoryBytes }) {
-  const output = session.outputNames[0];
   return {
     kind: "encoder",
     backend,
     threads,
     memoryBytes,
-    async encode({ inputIds, attentionMask }) {
+    async encode({ inputIds, attentionMask, tokenTypeIds }) {
       const dims = [inputIds.length, inputIds[0].length];
       /** @param {readonly (readonly number[])[]} rows */
       const tensor = (rows) => new ort.Tensor("int64", BigInt64Array.from(rows.flat(), BigInt), dims);
+      /** @type {Record<string, import("onnxruntime-web").Tensor>} */
       const feeds = { input_ids: tensor(inputIds), attention_mask: tensor(attentionMask) };
+      if (session.inputNames.includes("token_type_ids")) {
+        feeds.token_type_ids = tensor(tokenTypeIds ?? inputIds.map((row) => row.map(() => 0)));
+      }
       try {
-        const result = (await session.run(feeds))[output];
-        return { data: /** @type {Float32Array} */ (result.data), dims: result.dims };
+        const results = Object.entries(await session.run(feeds));
+        return Object.fromEntries(
+          results.map(([name, { data, dims }]) => [name, { data: /** @type {Float32Array} */ (data), dims }]),
+        );
       } catch (error) {
         throw toFeatherweightError(error, "The model stopped");
       }

@@ -8,6 +8,7 @@ import { ROWS } from "./plan_format.js";
  * @typedef {import("./engine.js").Engine} Engine
  * @typedef {import("./plan.js").Segment} Segment
  * @typedef {import("../backends/backend.js").Batch} Batch
+ * @typedef {import("../backends/backend.js").Output} Output
  * @typedef {import("../backends/backend.js").EncoderSession} EncoderSession
  */
 
@@ -26,7 +27,7 @@ export class EngineEncoderSession {
   /**
    * Rows of padding are 0; a sequence of padding alone gives zeros.
    * @param {Batch} batch
-   * @returns {Promise<{data: Float32Array, dims: readonly number[]}>}
+   * @returns {Promise<Record<string, Output>>}
    */
   async encode({ inputIds, attentionMask }) {
     this.#check(inputIds, attentionMask);
@@ -46,7 +47,7 @@ export class EngineEncoderSession {
         }
       }
     }
-    return { data, dims: perToken ? [inputIds.length, tokens, width] : [inputIds.length, width] };
+    return { [plan.model.outputName]: { data, dims: perToken ? [inputIds.length, tokens, width] : [inputIds.length, width] } };
   }
 
   memoryBytes() {

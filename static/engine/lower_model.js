@@ -15,6 +15,7 @@ import { WeightLayout } from "./weight_layout.js";
  * @property {import("./lowering/context.js").Buffer[]} buffers
  * @property {WeightLayout} weights
  * @property {import("./lowering/context.js").Value} output
+ * @property {string} outputName
  * @property {import("./lowering/context.js").CacheShape} cache
  * @property {boolean} decoder whether the cache lives on between runs
  * @property {number} vocabulary token ids are below it
@@ -30,12 +31,16 @@ import { WeightLayout } from "./weight_layout.js";
 export function lowerModel(bytes, kernels) {
   const graph = new Graph(parseModel(bytes));
   const decoder = graph.inputs.has("num_logits_to_keep");
+  const [outputName, second] = graph.outputs;
+  if (second && !decoder) {
+    throw new FeatherweightError("unsupported", `The engine gives one output of an encoder; this graph has "${second}" too.`);
+  }
   runPasses(graph);
   const context = new LoweringContext(graph, new WeightLayout(kernels), LOWERINGS);
-  const output = context.value(graph.outputs[0]);
+  const output = context.value(outputName);
   const { steps, buffers, weights, cache, vocabulary, positions } = context;
   if (!cache || cache.half !== decoder || output.stride !== output.width || output.offset !== 0 || !Number.isFinite(vocabulary)) {
     throw new FeatherweightError("unsupported", "The engine runs decoders and encoders with attention; this graph is neither.");
   }
-  return { steps, buffers, weights, output, cache, decoder, vocabulary, positions };
+  return { steps, buffers, weights, output, outputName, cache, decoder, vocabulary, positions };
 }

@@ -5,6 +5,7 @@ import { RunStats } from "./run_stats.js";
 
 /**
  * @typedef {import("../backends/backend.js").EncoderSession} EncoderSession
+ * @typedef {Readonly<Record<string, import("../backends/backend.js").Output>>} Outputs by name
  * @typedef {import("../text/tokenizer.js").Tokenizer} Tokenizer
  * @typedef {import("../manifest/manifest.js").Pooling} Pooling
  */
@@ -70,7 +71,7 @@ export class Encoder {
         "This model has no classification head: pass { labels: [...] } and it ranks them by similarity.",
       );
     }
-    const rows = await this.#run(texts, signal, ({ data, dims }, row) => {
+    const rows = await this.#run(texts, signal, ({ logits: { data, dims } }, row) => {
       return softmax(data.subarray(row * dims[1], (row + 1) * dims[1]));
     });
     return rows.map((scores) => sortedByScore(own, Array.from(scores)));
@@ -101,7 +102,7 @@ export class Encoder {
     if (!pooling) {
       throw new FeatherweightError("unsupported", "This model makes no embeddings: its manifest names no pooling.");
     }
-    return this.#run(texts, signal, ({ data, dims }, row, length) => {
+    return this.#run(texts, signal, ({ last_hidden_state: { data, dims } }, row, length) => {
       const [, tokens, hidden] = dims;
       const states = data.subarray(row * tokens * hidden, (row + 1) * tokens * hidden);
       const vector = pooling.mode === "cls" ? states.slice(0, hidden) : mean(states, length, hidden);
@@ -113,7 +114,7 @@ export class Encoder {
    * Runs texts in batches of similar length.
    * @param {readonly string[]} texts
    * @param {AbortSignal | undefined} signal
-   * @param {(output: {data: Float32Array, dims: readonly number[]}, row: number, length: number) => Float32Array} read
+   * @param {(outputs: Outputs, row: number, length: number) => Float32Array} read
    *   makes a text's result of its row of the batch; `length`: its tokens
    * @returns {Promise<Float32Array[]>} in the order of the texts
    */
@@ -128,11 +129,11 @@ export class Encoder {
         await pause();
         throwIfAborted(signal);
         const width = Math.max(...batch.map((at) => rows[at].length));
-        const output = await session.encode({
+        const outputs = await session.encode({
           inputIds: batch.map((at) => padded(rows[at], width, this.#padId)),
           attentionMask: batch.map((at) => padded(new Array(rows[at].length).fill(1), width, 0)),
         });
-        batch.forEach((at, row) => (results[at] = read(output, row, rows[at].length)));
+        batch.forEach((at, row) => (results[at] = read(outputs, row, rows[at].length)));
       }
     });
     return results;

@@ -78,14 +78,17 @@ def distilbert_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def random_weights(shapes: dict[str, tuple[int, ...]], seed: int = 7) -> dict[str, NDArray[np.float32]]:
+def random_weights(
+    shapes: dict[str, tuple[int, ...]], seed: int = 7, gain: float = 1.0
+) -> dict[str, NDArray[np.float32]]:
+    """Norms near 1, small biases, embeddings of 1, and matrices that change a vector's length by ``gain``."""
     rng = np.random.default_rng(seed)
     weights = {}
     for name, shape in shapes.items():
         values = rng.standard_normal(shape).astype(np.float32)
         is_norm = "norm" in name.lower() or ".ln_" in name
         centre = 1.0 if is_norm and name.endswith("weight") else 0.0
-        spread = 0.1 if len(shape) == 1 else 1.0 if "embed" in name else shape[-1] ** -0.5
+        spread = 0.1 if len(shape) == 1 else 1.0 if "embed" in name else gain * shape[-1] ** -0.5
         weights[name] = centre + values * np.float32(spread)
     return weights
 

@@ -6,7 +6,7 @@ from onnx import TensorProto
 from convert.checkpoint.tensor import LazyTensor
 from convert.dtypes import EMBEDDING_BITS
 from convert.families.blocks.context import BuildContext
-from convert.families.blocks.linear import NbitsHandle, dense_linear, nbits_linear
+from convert.families.blocks.linear import LinearWeight, NbitsHandle, nbits_linear
 from convert.quantize.dense import dense_parts
 
 
@@ -73,11 +73,7 @@ class EmbeddingTable:
 
 def output_head(context: BuildContext, value: str, tensor: LazyTensor, path: str) -> str:
     """A head with a table of its own; like the embedding it keeps 8 bits in quantized variants. Logits are float32."""
-    if context.dtype.linear_bits is None:
-        logits = dense_linear(context, value, tensor, path)
-    else:
-        logits = nbits_linear(context, value, NbitsHandle(context, tensor, EMBEDDING_BITS), path)
-    return logits_float32(context, logits, path)
+    return logits_float32(context, LinearWeight(context, tensor, EMBEDDING_BITS).multiply(value, path), path)
 
 
 def logits_float32(context: BuildContext, logits: str, path: str) -> str:

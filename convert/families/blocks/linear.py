@@ -13,10 +13,7 @@ from convert.quantize.nbits import NbitsWeight
 
 def linear(context: BuildContext, value: str, tensor: LazyTensor, path: str) -> str:
     """``value [..., in] @ tensor[out, in].T`` -> [..., out], in the format of the variant."""
-    bits = context.dtype.linear_bits
-    if bits is None:
-        return dense_linear(context, value, tensor, path)
-    return nbits_linear(context, value, NbitsHandle(context, tensor, bits), path)
+    return LinearWeight(context, tensor).multiply(value, path)
 
 
 def projection(
@@ -32,14 +29,59 @@ def projection(
     return context.graph.node("Add", [product, vector(context, f"{name}.bias", out_width)], f"{path}/Add")[0]
 
 
-def dense_linear(context: BuildContext, value: str, tensor: LazyTensor, path: str) -> str:
-    """Float MatMul with the weight stored as [in, out]."""
-    graph = context.graph
-    parts = dense_parts(tensor, float16=context.dtype.float16, transposed=True)
-    weight = graph.initializer_parts(parts, tensor.name)
-    rows, width = tensor.shape
-    graph.charge("linear_float", read_bytes=sum(part.nbytes for part in parts), macs=rows * width)
-    return graph.node("MatMul", [value, weight], f"{path}/MatMul")[0]
+class LinearWeight:
+    """One matrix [out, in] of the graph, stored once however often it is multiplied by.
+
+    ``bits`` of quantized variants are the variant's own unless they are given.
+    """
+
+    def __init__(self, context: BuildContext, tensor: LazyTensor, bits: int | None = None) -> None:
+        self.context = context
+        if context.dtype.linear_bits is None:
+            self._weight: NbitsHandle | DenseHandle = DenseHandle(context, tensor)
+        else:
+            self._weight = NbitsHandle(context, tensor, bits or context.dtype.linear_bits)
+
+    def multiply(self, value: str, path: str) -> str:
+        """``value [..., in]`` -> [..., out]."""
+        if isinstance(self._weight, DenseHandle):
+            return self._weight.multiply(value, path)
+        return nbits_linear(self.context, value, self._weight, path)
+
+
+class Projection:
+    """A linear module: the weight [out, in] and the bias [out] of a checkpoint's ``name``."""
+
+    def __init__(
+        self, context: BuildContext, name: str, rows: int, width: int, *, bias: str = "", bits: int | None = None
+    ) -> None:
+        self.context = context
+        self.weight = LinearWeight(context, context.tensor(f"{name}.weight", rows, width), bits)
+        self.bias = vector(context, bias or f"{name}.bias", rows)
+
+    def multiply(self, value: str, path: str) -> str:
+        """The product without the bias, for operators that add it themselves."""
+        return self.weight.multiply(value, path)
+
+    def apply(self, value: str, path: str) -> str:
+        """``value [..., in] @ weight.T + bias`` -> [..., out]."""
+        return self.context.graph.node("Add", [self.multiply(value, path), self.bias], f"{path}/Add")[0]
+
+
+class DenseHandle:
+    """A float matrix, stored as MatMul reads it: [in, out]."""
+
+    def __init__(self, context: BuildContext, tensor: LazyTensor) -> None:
+        self.graph = context.graph
+        parts = dense_parts(tensor, float16=context.dtype.float16, transposed=True)
+        self.name = self.graph.initializer_parts(parts, tensor.name)
+        self.nbytes = sum(part.nbytes for part in parts)
+        self.rows, self.width = tensor.shape
+
+    def multiply(self, value: str, path: str) -> str:
+        """``value [..., in]`` -> [..., out]."""
+        self.graph.charge("linear_float", read_bytes=self.nbytes, macs=self.rows * self.width)
+        return self.graph.node("MatMul", [value, self.name], f"{path}/MatMul")[0]
 
 
 class NbitsHandle:

@@ -14,6 +14,15 @@ def vector(context: BuildContext, name: str, size: int, *, offset: float = 0.0) 
     return context.graph.initializer_parts(parts, name)
 
 
+class NormWeights:
+    """Weight and bias [size] of a LayerNorm; checkpoints that came from TensorFlow call them gamma and beta."""
+
+    def __init__(self, context: BuildContext, name: str, size: int) -> None:
+        weight, bias = ("gamma", "beta") if context.has(f"{name}.gamma") else ("weight", "bias")
+        self.weight = vector(context, f"{name}.{weight}", size)
+        self.bias = vector(context, f"{name}.{bias}", size)
+
+
 def rms_norm(context: BuildContext, value: str, weight: str, path: str, *, epsilon: float) -> str:
     """RMSNorm over the last axis (SimplifiedLayerNormalization)."""
     return context.graph.node(

@@ -31,7 +31,7 @@ for (const [file, tolerance] of [["model_quantized.onnx", 1e-3], ["model.onnx", 
     const expected = await expectedStates(file);
     for (const build of BUILDS) {
       const session = await openSession(join(modelDirectory(MODEL), "onnx", file), build, { threads: build.shared ? 2 : 1 });
-      const { data, dims } = await session.encode({ inputIds, attentionMask });
+      const { data, dims } = (await session.encode({ inputIds, attentionMask })).last_hidden_state;
       await session.dispose();
       assert.deepEqual(dims, expected.dims);
       let difference = 0;
@@ -51,8 +51,8 @@ test("a batch larger than one run gives what its rows give alone", { skip: model
   const session = await openSession(join(modelDirectory(MODEL), "onnx/model_quantized.onnx"), BUILDS[0], { threads: 2 });
   const many = Array.from({ length: 30 }, (_, at) => inputIds[at % LENGTHS.length]);
   const masks = many.map((_, at) => attentionMask[at % LENGTHS.length]);
-  const { data, dims } = await session.encode({ inputIds: many, attentionMask: masks });
-  const alone = await session.encode({ inputIds: [many[28]], attentionMask: [masks[28]] });
+  const { data, dims } = (await session.encode({ inputIds: many, attentionMask: masks })).last_hidden_state;
+  const alone = (await session.encode({ inputIds: [many[28]], attentionMask: [masks[28]] })).last_hidden_state;
   await session.dispose();
   const rowFloats = dims[1] * dims[2];
   alone.data.forEach((value, at) => assert.ok(Math.abs(value - data[28 * rowFloats + at]) < 1e-5));

@@ -23,9 +23,11 @@ class IdSession {
     this.runs.push(batch);
     const { inputIds, attentionMask } = batch;
     const states = inputIds.flat().flatMap((id) => Array.from({ length: HIDDEN }, (_, at) => Math.sin((id + 1) * (at + 1))));
-    if (!this.head) return { data: Float32Array.from(states), dims: [inputIds.length, inputIds[0].length, HIDDEN] };
+    if (!this.head) {
+      return { last_hidden_state: { data: Float32Array.from(states), dims: [inputIds.length, inputIds[0].length, HIDDEN] } };
+    }
     const sums = inputIds.map((row, at) => row.reduce((sum, id, token) => sum + id * attentionMask[at][token], 0));
-    return { data: Float32Array.from(sums.flatMap((sum) => this.head(sum))), dims: [inputIds.length, this.head(0).length] };
+    return { logits: { data: Float32Array.from(sums.flatMap((sum) => this.head(sum))), dims: [inputIds.length, this.head(0).length] } };
   }
 
   memoryBytes() {

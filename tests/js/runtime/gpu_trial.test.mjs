@@ -30,7 +30,7 @@ test("rejects_session_that_is_wrong_on_long_runs", async () => {
 test("rejects_encoder_whose_padding_matters", async () => {
   const encode = async ({ inputIds }) => {
     const [row] = inputIds;
-    return { data: Float32Array.from(row, (id) => id + (row.length >= 32 ? 50 : 0)), dims: [1, row.length, 1] };
+    return { logits: { data: Float32Array.from(row, (id) => id + (row.length >= 32 ? 50 : 0)), dims: [1, row.length, 1] } };
   };
   const session = { kind: "encoder", backend: "x", encode, dispose: async () => {} };
   await assert.rejects(tryOut(session), (error) => error.code === "unsupported");
