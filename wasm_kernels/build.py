@@ -24,8 +24,8 @@ SOURCES = (
     "read_bandwidth.c",
     "repack_weights.c",
 )
-# The native library also holds the scalar reference that the tests compare with.
-NATIVE_SOURCES = (*SOURCES, "reference.c")
+# The native library also holds the converter's quantizer, and the scalar reference that the tests compare with.
+NATIVE_SOURCES = (*SOURCES, "quantize_weights.c", "reference.c")
 EXPORTS = (
     "fw_activation_block_bytes",
     "fw_append_kv",

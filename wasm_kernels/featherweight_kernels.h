@@ -42,6 +42,22 @@ void fw_repack_f32(const float *source, uint32_t row_stride, uint32_t column_str
 
 void fw_widen_f16(const uint16_t *source, float *target, uint32_t count);
 
+/* ---- weights, native library only: the converter */
+
+enum { FW_F32, FW_F16, FW_BF16 };
+enum { FW_NOT_FINITE = 1, FW_TOO_LARGE = 2 };
+
+/* 1 when this processor can run the library, which is built for x86-64 with AVX2; to be asked before anything else. */
+uint32_t fw_machine_is_supported(void);
+
+/* rows [rows][width] of FW_F32, FW_F16 or FW_BF16 to codes [rows][blocks][block_size * bits / 8] (bits 4: the even
+   element is the low nibble; bits 8) and float16 scales [rows][blocks], blocks = ceil(width / block_size), the last one
+   padded with zeros; block_size is a multiple of 8, at most 256. w is about scale * (code - 2^(bits - 1)). Returns 0, or
+   FW_NOT_FINITE or FW_TOO_LARGE when a weight is NaN, infinite or too large for a float16 scale; codes and scales mean
+   nothing then. */
+uint32_t fw_quantize_weights(const void *source, uint32_t type, uint32_t rows, uint32_t width, uint32_t bits,
+                             uint32_t block_size, uint8_t *codes, uint16_t *scales);
+
 /* ---- matrix products */
 
 /* Bytes of one quantized block of 32 activations. */

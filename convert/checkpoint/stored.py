@@ -33,6 +33,8 @@ DENSE_DTYPES: dict[str, np.dtype[np.generic]] = {
 }
 """Names as safetensors writes them, and their numpy types."""
 
+_FLOATS = ("F32", "F16", "BF16")
+"""What read_floats gives as stored."""
 _CHUNK_ELEMENTS = 1 << 20
 """Weights that are decoded at a time: 4 MiB of float32, so that temporaries stay small and in cache."""
 
@@ -63,12 +65,24 @@ class _StoredTensor(LazyTensor):
 class DenseTensor(_StoredTensor):
     """A tensor of numbers; ``dtype`` is a key of DENSE_DTYPES."""
 
+    def read_floats(self, start: int, stop: int) -> NDArray[np.generic]:
+        """Rows ``start`` to ``stop`` as they are stored, if that is F32, F16 or BF16."""
+        if self.dtype not in _FLOATS:
+            return self.read_rows(start, stop)
+        self._check(start, stop)
+        rows = np.empty((stop - start, *self.shape[1:]), DENSE_DTYPES[self.dtype])
+        self._copy(start, stop, rows)
+        return rows
+
     def _decode(self, start: int, stop: int, out: NDArray[np.float32]) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._copy(start, stop, out)
+
+    def _copy(self, start: int, stop: int, out: NDArray[np.generic]) -> None:
         dtype = DENSE_DTYPES[self.dtype]
         row_bytes = math.prod(self.shape[1:]) * dtype.itemsize
         offset, size_bytes = self.offset + start * row_bytes, (stop - start) * row_bytes
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.copyto(out, self.file.view(offset, size_bytes).view(dtype).reshape(out.shape), casting="unsafe")
+        np.copyto(out, self.file.view(offset, size_bytes).view(dtype).reshape(out.shape), casting="unsafe")
         self.file.release(offset, size_bytes)
 
 

@@ -38,6 +38,10 @@ class LazyTensor(ABC):
         Quantized weights are dequantized exactly; integers and float64 are rounded to float32.
         """
 
+    def read_floats(self, start: int, stop: int) -> NDArray[np.generic]:
+        """Rows ``start`` to ``stop`` as read_rows gives them, but as float16 or bfloat16 where they are stored so."""
+        return self.read_rows(start, stop)
+
     def read(self) -> NDArray[np.float32]:
         """The whole tensor, of its shape."""
         return self.read_rows(0, self.rows).reshape(self.shape)
@@ -94,6 +98,10 @@ class _PermutedRows(LazyTensor):
         low, high, rows = self._span(start, stop)
         return self.source.read_rows(low, high)[rows]
 
+    def read_floats(self, start: int, stop: int) -> NDArray[np.generic]:
+        low, high, rows = self._span(start, stop)
+        return self.source.read_floats(low, high)[rows]
+
     def read_blocks(self, start: int, stop: int) -> QuantBlocks | None:
         low, high, rows = self._span(start, stop)
         blocks = self.source.read_blocks(low, high)
@@ -121,6 +129,10 @@ class _SlicedRows(LazyTensor):
     def read_rows(self, start: int, stop: int) -> NDArray[np.float32]:
         self._check(start, stop)
         return self.source.read_rows(self.first + start, self.first + stop)
+
+    def read_floats(self, start: int, stop: int) -> NDArray[np.generic]:
+        self._check(start, stop)
+        return self.source.read_floats(self.first + start, self.first + stop)
 
     def read_blocks(self, start: int, stop: int) -> QuantBlocks | None:
         self._check(start, stop)

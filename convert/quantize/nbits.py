@@ -13,8 +13,10 @@ from convert.checkpoint.tensor import LazyTensor
 from convert.errors import BadCheckpoint
 from convert.graph.builder import PART_LIMIT_BYTES
 from convert.graph.initializer import Initializer
+from convert.quantize.ahead import map_ahead
 from convert.quantize.dense import CHUNK_BYTES, row_ranges
-from convert.quantize.round_to_nearest import pack_codes, quantize_blocks
+from convert.quantize.native import quantize_rows
+from convert.quantize.round_to_nearest import pack_codes
 
 AFFINE_BITS = 4
 """Codes with offsets exist at this width only."""
@@ -101,26 +103,32 @@ class NbitsWeight:
         return f"{self.tensor.name}_{ending}"
 
     def _stream_codes(self, start: int, stop: int) -> Iterator[NDArray[np.uint8]]:
-        for first, last in row_ranges(stop - start, 4 * self.width, CHUNK_BYTES):
-            codes, scale, offset = self._read(start + first, start + last)
-            self._scales[start + first] = scale
+        ranges = (
+            (start + first, start + last) for first, last in row_ranges(stop - start, 4 * self.width, CHUNK_BYTES)
+        )
+        for first, codes, scale, offset in map_ahead(self._read, ranges):
+            self._scales[first] = scale
             if offset is not None:
-                self._offsets[start + first] = offset
-            yield pack_codes(codes, self.bits)
+                self._offsets[first] = offset
+            yield codes
 
-    def _read(self, start: int, stop: int) -> tuple[NDArray[np.uint8], NDArray[np.float16], NDArray[np.float16] | None]:
+    def _read(
+        self, start: int, stop: int
+    ) -> tuple[int, NDArray[np.uint8], NDArray[np.float16], NDArray[np.float16] | None]:
+        """``start``, and of these rows the packed codes, scales and offsets."""
         if not self.taken_over:
             try:
-                codes, scale = quantize_blocks(self.tensor.read_rows(start, stop), self.bits, self.block_size)
+                packed, scale = quantize_rows(self.tensor.read_floats(start, stop), self.bits, self.block_size)
             except BadCheckpoint as error:
                 raise BadCheckpoint(f"tensor {self.tensor.name}: {error}") from error
-            return codes, scale, None
+            return start, packed, scale, None
         blocks = self.tensor.read_blocks(start, stop)
         assert blocks is not None, self.tensor.name
         codes = blocks.codes
         if not self.affine and blocks.zero != 1 << (self.bits - 1):
             codes = codes + np.uint8((1 << (self.bits - 1)) - blocks.zero)  # fewer bits, widened around the same zero
-        return codes, self._half(blocks.scale), None if blocks.offset is None else self._half(blocks.offset)
+        offset = None if blocks.offset is None else self._half(blocks.offset)
+        return start, pack_codes(codes, self.bits), self._half(blocks.scale), offset
 
     def _half(self, scales: Scales) -> NDArray[np.float16]:
         with np.errstate(over="ignore"):

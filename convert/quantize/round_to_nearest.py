@@ -29,7 +29,7 @@ def quantize_blocks(
         raise BadCheckpoint("a weight is NaN or infinite, which no quantized format can hold; repair the checkpoint")
     zero = 1 << (bits - 1)
     with np.errstate(over="ignore"):
-        scale = (np.where(highest > -lowest, highest, lowest) / -zero).astype(np.float16)
+        scale = (np.where(highest > -lowest, highest, lowest) / -zero).astype(np.float16) + np.float16(0)  # no -0
     if not np.isfinite(scale).all():
         raise BadCheckpoint(
             f"a weight has the magnitude {max(highest.max(), -lowest.min()):.3g}, too large for a float16 scale; "
