@@ -20,6 +20,7 @@ from convert.graph.builder import GraphBuilder
 from convert.graph.serialize import to_bytes, to_model
 from convert.progress import Progress
 from convert.publish import staging
+from convert.quantize.native import quantizer_name
 from convert.quantize.nbits import Import
 from convert.shards import FileEntry, hash_file, write_shards
 from convert.sources import resolve
@@ -43,6 +44,8 @@ class ConversionReport:
     manifest: manifest.Manifest
     wall_s: float
     peak_memory_bytes: int
+    quantizer: str
+    """What rounded the weights: "native" or "numpy", to the same bytes."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def convert(
             content = _write(directory, checkpoint, plans, model_id or out_dir.resolve().name, task, progress)
     finally:
         checkpoint.close()
-    return ConversionReport(out_dir, content, time.monotonic() - started, _peak_memory_bytes())
+    return ConversionReport(out_dir, content, time.monotonic() - started, _peak_memory_bytes(), quantizer_name())
 
 
 def _peak_memory_bytes() -> int:

@@ -118,6 +118,7 @@ def convert(
                 "parameters": model.parameters,
                 "wall_s": round(report.wall_s, 3),
                 "peak_memory_bytes": report.peak_memory_bytes,
+                "quantizer": report.quantizer,
                 "variants": [
                     {
                         "dtype": str(item.dtype),
