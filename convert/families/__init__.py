@@ -8,10 +8,12 @@ from convert.families.family import Family
 
 # model_type -> module; a new family is one file and one row.
 FAMILIES = {
+    "albert": "convert.families.albert",
     "bert": "convert.families.bert",
     "distilbert": "convert.families.distilbert",
     "gemma": "convert.families.gemma",
     "llama": "convert.families.llama",
+    "roberta": "convert.families.roberta",
 }
 
 

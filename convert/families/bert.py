@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 
-from onnx import TensorProto
-
 from convert.dtypes import Dtype
 from convert.errors import UnsupportedModel
 from convert.families.blocks import heads
 from convert.families.blocks.context import BuildContext
 from convert.families.blocks.embedding import EmbeddingTable
-from convert.families.blocks.encoder import BERT_LAYER, EncoderLayer, LayerShape, padding_bias, row_of_positions
-from convert.families.blocks.norm import NormWeights, layer_norm
+from convert.families.blocks.encoder import BERT_LAYER, EncoderLayer, LayerShape, padding_bias
+from convert.families.blocks.encoder_embeddings import embed, row_of_positions, token_input
 from convert.families.family import Family, ModelFacts, read_config
 
 
@@ -54,10 +52,8 @@ def build(context: BuildContext, task: str) -> ModelFacts:
         width, config.intermediate_size, config.num_attention_heads, config.hidden_act, config.layer_norm_eps
     )
     shape.check("bert")
-    graph = context.graph
-    ids = graph.input("input_ids", TensorProto.INT64, ["batch_size", "sequence_length"])
-    mask = graph.input("attention_mask", TensorProto.INT64, ["batch_size", "sequence_length"])
-    types = graph.input("token_type_ids", TensorProto.INT64, ["batch_size", "sequence_length"])
+    ids, mask = token_input(context, "input_ids"), token_input(context, "attention_mask")
+    types = token_input(context, "token_type_ids")
     prefix = "" if context.has("embeddings.word_embeddings.weight") else "bert."
     bias = padding_bias(context, mask)
     words = EmbeddingTable(
@@ -79,21 +75,21 @@ def build(context: BuildContext, task: str) -> ModelFacts:
 def _embeddings(
     context: BuildContext, config: BertConfig, prefix: str, ids: str, types: str, words: EmbeddingTable
 ) -> str:
-    """Word + position + segment embeddings, normalized."""
-    graph, name, path, width = context.graph, f"{prefix}embeddings", "/embeddings", config.hidden_size
-    positions = EmbeddingTable(
-        context, context.tensor(f"{name}.position_embeddings.weight", config.max_position_embeddings, width)
+    """Words, positions and segments."""
+    name = f"{prefix}embeddings"
+    positions = context.tensor(f"{name}.position_embeddings.weight", config.max_position_embeddings, words.width)
+    places = row_of_positions(context, ids)
+    return embed(
+        context,
+        name,
+        words,
+        ids,
+        positions,
+        places,
+        epsilon=config.layer_norm_eps,
+        types=types,
+        type_count=config.type_vocab_size,
     )
-    segments = EmbeddingTable(
-        context, context.tensor(f"{name}.token_type_embeddings.weight", config.type_vocab_size, width)
-    )
-    row = row_of_positions(context, ids, f"{path}/positions")
-    gathered = words.lookup(ids, f"{path}/word_embeddings")
-    placed = graph.node("Add", [gathered, positions.lookup(row, f"{path}/position_embeddings")], f"{path}/Add")[0]
-    segment = segments.lookup(types, f"{path}/token_type_embeddings")
-    total = graph.node("Add", [placed, segment], f"{path}/token_type_embeddings/Add")[0]
-    norm = NormWeights(context, f"{name}.LayerNorm", width)
-    return layer_norm(context, total, norm.weight, norm.bias, f"{path}/LayerNorm", epsilon=config.layer_norm_eps)
 
 
 def _heads(context: BuildContext, config: BertConfig, prefix: str, words: EmbeddingTable) -> heads.Heads:

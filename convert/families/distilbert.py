@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 
-from onnx import TensorProto
-
 from convert.dtypes import Dtype
 from convert.families.blocks import heads
 from convert.families.blocks.context import BuildContext
 from convert.families.blocks.embedding import EmbeddingTable
-from convert.families.blocks.encoder import EncoderLayer, LayerNames, LayerShape, padding_bias, row_of_positions
+from convert.families.blocks.encoder import EncoderLayer, LayerNames, LayerShape, padding_bias
+from convert.families.blocks.encoder_embeddings import embed, row_of_positions, token_input
 from convert.families.blocks.linear import Projection
-from convert.families.blocks.norm import NormWeights, layer_norm
 from convert.families.family import Family, ModelFacts, read_config
 
 EPSILON = 1e-12
@@ -49,15 +47,15 @@ def build(context: BuildContext, task: str) -> ModelFacts:
     config = read_config(DistilBertConfig, context.checkpoint.config)
     shape = LayerShape(config.dim, config.hidden_dim, config.n_heads, config.activation, EPSILON)
     shape.check("distilbert")
-    graph = context.graph
-    ids = graph.input("input_ids", TensorProto.INT64, ["batch_size", "sequence_length"])
-    mask = graph.input("attention_mask", TensorProto.INT64, ["batch_size", "sequence_length"])
+    ids, mask = token_input(context, "input_ids"), token_input(context, "attention_mask")
     prefix = "" if context.has("embeddings.word_embeddings.weight") else "distilbert."
     bias = padding_bias(context, mask)
     words = EmbeddingTable(
         context, context.tensor(f"{prefix}embeddings.word_embeddings.weight", config.vocab_size, config.dim)
     )
-    value = _embeddings(context, config, prefix, ids, words)
+    name = f"{prefix}embeddings"
+    positions = context.tensor(f"{name}.position_embeddings.weight", config.max_position_embeddings, config.dim)
+    value = embed(context, name, words, ids, positions, row_of_positions(context, ids), epsilon=EPSILON)
     for index in range(config.n_layers):
         layer = EncoderLayer(context, shape, f"{prefix}transformer.layer.{index}", NAMES)
         value = layer.apply(value, bias, f"/transformer/layer.{index}")
@@ -68,19 +66,6 @@ def build(context: BuildContext, task: str) -> ModelFacts:
         activation_width=shape.activation_width,
         labels=labels,
     )
-
-
-def _embeddings(context: BuildContext, config: DistilBertConfig, prefix: str, ids: str, words: EmbeddingTable) -> str:
-    """Word + position embeddings, normalized."""
-    graph, name, path = context.graph, f"{prefix}embeddings", "/embeddings"
-    table = EmbeddingTable(
-        context, context.tensor(f"{name}.position_embeddings.weight", config.max_position_embeddings, config.dim)
-    )
-    row = row_of_positions(context, ids, f"{path}/positions")
-    gathered = words.lookup(ids, f"{path}/word_embeddings")
-    total = graph.node("Add", [gathered, table.lookup(row, f"{path}/position_embeddings")], f"{path}/Add")[0]
-    norm = NormWeights(context, f"{name}.LayerNorm", config.dim)
-    return layer_norm(context, total, norm.weight, norm.bias, f"{path}/LayerNorm", epsilon=EPSILON)
 
 
 def _heads(context: BuildContext, config: DistilBertConfig, words: EmbeddingTable) -> heads.Heads:

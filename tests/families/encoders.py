@@ -1,4 +1,4 @@
-"""Reads what make_encoder_vectors.py stored of the original implementations, and makes the checkpoints that belong to it."""
+"""Reads what make_encoder_vectors.py stored of the original implementations, and makes the checkpoints they had."""
 
 import json
 from functools import cache

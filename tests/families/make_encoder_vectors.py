@@ -65,7 +65,49 @@ def distilbert() -> dict[str, Any]:
     return encoder("DistilBert", config)
 
 
-FAMILIES: dict[str, Callable[[], dict[str, Any]]] = {"bert": bert, "distilbert": distilbert}
+def roberta() -> dict[str, Any]:
+    config = {
+        "model_type": "roberta",
+        "hidden_size": 64,
+        "intermediate_size": 80,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "vocab_size": 97,
+        "max_position_embeddings": 24,
+        "type_vocab_size": 1,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-5,
+        "pad_token_id": 1,
+    }
+    return encoder("Roberta", config)
+
+
+def albert() -> dict[str, Any]:
+    config = {
+        "model_type": "albert",
+        "embedding_size": 48,
+        "hidden_size": 64,
+        "intermediate_size": 80,
+        "num_hidden_layers": 6,
+        "num_hidden_groups": 3,
+        "inner_group_num": 2,
+        "num_attention_heads": 4,
+        "vocab_size": 97,
+        "max_position_embeddings": 24,
+        "type_vocab_size": 2,
+        "hidden_act": "gelu_new",
+        "pad_token_id": 0,
+        "classifier_dropout_prob": 0.0,
+    }
+    return encoder("Albert", config, segments=True)
+
+
+FAMILIES: dict[str, Callable[[], dict[str, Any]]] = {
+    "albert": albert,
+    "bert": bert,
+    "distilbert": distilbert,
+    "roberta": roberta,
+}
 
 
 def encoder(name: str, config: dict[str, Any], *, segments: bool = False) -> dict[str, Any]:
@@ -124,7 +166,7 @@ def run(model: Any, weights: dict[str, NDArray[Any]], inputs: dict[str, NDArray[
     import torch
 
     known = stored_shapes(model)
-    state = {name: torch.from_numpy(weights[name]) for name in known}
+    state = {name: torch.from_numpy(weights[name]) for name in known if name in weights}
     model.load_state_dict(state, strict=False)
     model.tie_weights()
     with torch.no_grad():

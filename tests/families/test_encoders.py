@@ -1,5 +1,6 @@
 """Every encoder and every head, run in onnxruntime, against the original implementation on tiny random checkpoints."""
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from convert.pipeline import convert
 from convert.progress import SilentProgress
 from tests.families.encoders import arrays, cosine, original, save_checkpoint
 
-ENCODERS = ("bert", "distilbert")
+ENCODERS = ("albert", "bert", "distilbert", "roberta")
 LEAST_COSINE = {Dtype.FP16: 0.9999, Dtype.Q8: 0.999, Dtype.Q4: 0.97, Dtype.Q4F16: 0.97}
 
 
@@ -33,13 +34,14 @@ def run(path: Path, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_head_matches_the_original(checkpoint: Path, task: str, tmp_path: Path) -> None:
-    report = convert(str(checkpoint), tmp_path / "out", dtypes=list(Dtype), task=task, progress=SilentProgress())
+    dtypes = list(Dtype) if task == "fill-mask" else [Dtype.FP32, Dtype.Q8, Dtype.Q4]
+    report = convert(str(checkpoint), tmp_path / "out", dtypes=dtypes, task=task, progress=SilentProgress())
     stored = original(checkpoint.name)["tasks"][task]
     inputs, expected = arrays(stored["inputs"]), arrays(stored["outputs"])
     tokens = inputs["attention_mask"].astype(bool)
     assert report.manifest.model.task == task
     assert (report.manifest.model.labels is not None) == task.endswith("-classification")
-    for dtype in Dtype:
+    for dtype in dtypes:
         found = run(tmp_path / "out" / "onnx" / f"model{dtype.suffix}.onnx", inputs)
         assert found.keys() == expected.keys()
         for name, value in found.items():
@@ -67,6 +69,20 @@ def test_architecture_chooses_the_task_and_a_bare_encoder_has_no_prefix(checkpoi
     found = run(tmp_path / "out/onnx/model.onnx", arrays(stored["inputs"]))["last_hidden_state"]
     kept = arrays(stored["inputs"])["attention_mask"].astype(bool)
     np.testing.assert_allclose(found[kept], arrays(stored["outputs"])["last_hidden_state"][kept], atol=1e-4)
+
+
+def test_albert_stores_the_layers_of_a_group_once(tmp_path: Path) -> None:
+    source = save_checkpoint(tmp_path / "in", "albert")
+    report = convert(str(source), tmp_path / "out", dtypes=[Dtype.FP32, Dtype.Q4], progress=SilentProgress())
+    tensors = original("albert")["shapes"].items()
+    stored = sum(prod(shape) for name, shape in tensors if "albert.e" in name)  # encoder and embeddings: no head
+    assert report.manifest.model.parameters == stored
+    assert report.manifest.variant("fp32").weight_bytes == 4 * stored
+    # 6 layers of 2, of which 3 x 2 are stored: every layer's work is counted all the same.
+    linear = {name: shape for name, shape in tensors if "albert_layers" in name and len(shape) == 2}
+    narrow = prod(original("albert")["shapes"]["albert.encoder.embedding_hidden_mapping_in.weight"])
+    macs = report.manifest.variant("q4").cost.per_token["linear_4bit"].macs
+    assert macs == narrow + 2 * sum(map(prod, linear.values()))
 
 
 @pytest.mark.parametrize(
@@ -109,6 +125,8 @@ def test_norms_may_be_called_gamma_and_beta(tmp_path: Path) -> None:
         ("bert", {"is_decoder": True}, "is_decoder"),
         ("bert", {"num_attention_heads": 7}, "7 heads"),
         ("bert", {"id2label": {"1": "A", "2": "B"}}, "id2label"),
+        ("albert", {"num_hidden_groups": 7}, "7 groups"),
+        ("roberta", {"max_position_embeddings": 2}, "no position"),
         ("distilbert", {"activation": "tanh"}, "activation 'tanh'"),
     ],
 )

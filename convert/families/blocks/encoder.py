@@ -1,4 +1,4 @@
-"""Owns what encoders with post-norm layers share: the padding bias, positions, and the layer of BERT and its kin."""
+"""Owns what encoders with post-norm layers share: the padding bias, and the layer of BERT and its kin."""
 
 from dataclasses import dataclass
 
@@ -35,20 +35,6 @@ def padding_bias(context: BuildContext, mask: str) -> str:
     one_shape = graph.constant([1], "/constants/axis_1")
     shape = graph.node("Concat", [one_one, length, one_shape], f"{path}/Concat", axis=0)[0]
     return graph.node("Expand", [bias, shape], f"{path}/Expand")[0]
-
-
-def row_of_positions(context: BuildContext, ids: str, path: str) -> str:
-    """0, 1, ... below the number of tokens, as [1, tokens].
-
-    ids - Shape[1:2] - Reshape([]) - Range(0, ., 1) - Unsqueeze(0)
-    """
-    graph = context.graph
-    length = graph.node("Shape", [ids], f"{path}/Shape", start=1, end=2)[0]
-    scalar = graph.constant(np.zeros((0,), np.int64), "/constants/scalar_shape")
-    limit = graph.node("Reshape", [length, scalar], f"{path}/Reshape")[0]
-    bounds = [graph.constant(0, "/constants/zero"), limit, graph.constant(1, "/constants/one")]
-    positions = graph.node("Range", bounds, f"{path}/Range")[0]
-    return graph.node("Unsqueeze", [positions, graph.constant([0], "/constants/axis_0")], f"{path}/Unsqueeze")[0]
 
 
 @dataclass(frozen=True)
