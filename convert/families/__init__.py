@@ -12,8 +12,15 @@ FAMILIES = {
     "bert": "convert.families.bert",
     "distilbert": "convert.families.distilbert",
     "gemma": "convert.families.gemma",
+    "gemma2": "convert.families.gemma2",
+    "gemma3_text": "convert.families.gemma3_text",
     "llama": "convert.families.llama",
+    "mistral": "convert.families.mistral",
+    "phi3": "convert.families.phi3",
+    "qwen2": "convert.families.qwen2",
+    "qwen3": "convert.families.qwen3",
     "roberta": "convert.families.roberta",
+    "smollm3": "convert.families.smollm3",
 }
 
 

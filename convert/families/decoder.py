@@ -1,9 +1,10 @@
 """Owns what the families of gated decoders share: fields of their configs, and the step from description to family."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from convert.checkpoint.tensor import LazyTensor
 from convert.dtypes import Dtype
 from convert.errors import BadCheckpoint, UnsupportedModel
 from convert.families.blocks.attention import Heads
@@ -66,9 +67,13 @@ class DecoderConfig:
             )
         return kinds
 
+    def layer(self, rotary: Rotary | None, window: int | None = None) -> Layer:
+        """A layer; a window that spans the whole context is none."""
+        return Layer(rotary, window if window and window < self.max_position_embeddings else None)
+
     def layers(self, rotary: Rotary, window: int | None = None) -> tuple[Layer, ...]:
         """Layers that do not differ."""
-        return (Layer(rotary, window),) * self.num_hidden_layers
+        return (self.layer(rotary, window),) * self.num_hidden_layers
 
     def describe(self, layers: tuple[Layer, ...]) -> GatedDecoder:
         """A decoder of that size that differs from Llama in nothing; see ``dataclasses.replace``."""
@@ -88,12 +93,26 @@ class DecoderConfig:
 Config = TypeVar("Config", bound=DecoderConfig)
 
 
-def decoder_family(config_class: type[Config], describe: Callable[[Config], GatedDecoder]) -> Family:
-    """The family whose graph ``describe`` derives from its config."""
+Tensors = Mapping[str, LazyTensor]
+
+
+def decoder_family(
+    config_class: type[Config],
+    describe: Callable[[Config], GatedDecoder],
+    view: Callable[[Config, Tensors], Tensors] | None = None,
+) -> Family:
+    """The family whose graph ``describe`` derives from its config.
+
+    ``view`` gives the tensors of the checkpoint the names and shapes that Llama has.
+    """
 
     def build(context: BuildContext, task: str) -> ModelFacts:
-        decoder = describe(read_config(config_class, context.checkpoint.config))
+        config = read_config(config_class, context.checkpoint.config)
+        decoder = describe(config)
+        if view:
+            context.checkpoint = replace(context.checkpoint, tensors=view(config, context.checkpoint.tensors))
         build_gated_decoder(context, decoder)
+        context.refuse_leftovers(r".*\.rotary_emb\.inv_freq")
         heads = decoder.heads
         return ModelFacts(
             context_length=decoder.context_length,

@@ -32,11 +32,75 @@ _SIZES = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-_NO_HEAD_DIM = {key: value for key, value in _SIZES.items() if key != "head_dim"}
-_GEMMA = {"hidden_activation": "gelu_pytorch_tanh", "tie_word_embeddings": True}
+_BASE = {**_SIZES, "hidden_act": "silu"}
+_GEMMA = {**_SIZES, "hidden_activation": "gelu_pytorch_tanh", "tie_word_embeddings": True}
+_LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
 
 CASES: dict[str, dict[str, Any]] = {
-    "gemma": {"model_type": "gemma", "hidden_act": "gelu_pytorch_tanh", **_SIZES, **_GEMMA, "num_key_value_heads": 1},
+    "gemma": {"model_type": "gemma", **_GEMMA, "hidden_act": "gelu_pytorch_tanh", "num_key_value_heads": 1},
+    "gemma2": {
+        "model_type": "gemma2",
+        **_GEMMA,
+        "sliding_window": WINDOW,
+        "query_pre_attn_scalar": 24,
+        "attn_logit_softcapping": 5.0,
+        "final_logit_softcapping": 150.0,
+    },
+    "gemma3_text": {
+        "model_type": "gemma3_text",
+        **_GEMMA,
+        "sliding_window": WINDOW,
+        "sliding_window_pattern": 2,
+        "query_pre_attn_scalar": 24,
+        "rope_theta": 50000.0,
+        "rope_local_base_freq": 3000.0,
+        "rope_scaling": {"rope_type": "linear", "factor": 4.0},
+    },
+    "llama_scaled": {
+        "model_type": "llama",
+        **_BASE,
+        "rope_scaling": _LLAMA3,
+        "attention_bias": True,
+        "mlp_bias": True,
+        "tie_word_embeddings": False,
+    },
+    "mistral": {"model_type": "mistral", **_BASE, "sliding_window": WINDOW, "tie_word_embeddings": False},
+    "phi3": {
+        "model_type": "phi3",
+        **_BASE,
+        "partial_rotary_factor": 0.5,
+        "sliding_window": WINDOW,
+        "tie_word_embeddings": False,
+    },
+    "phi3_longrope": {
+        "model_type": "phi3",
+        **_BASE,
+        "hidden_size": 96,
+        "head_dim": 16,
+        "original_max_position_embeddings": 32,
+        "rope_scaling": {
+            "type": "longrope",
+            "short_factor": [1.0 + 0.1 * number for number in range(8)],
+            "long_factor": [2.0 + 0.3 * number for number in range(8)],
+        },
+        "tie_word_embeddings": False,
+    },
+    "qwen2": {
+        "model_type": "qwen2",
+        **_BASE,
+        "use_sliding_window": True,
+        "sliding_window": WINDOW,
+        "max_window_layers": 1,
+        "tie_word_embeddings": True,
+    },
+    "qwen3": {"model_type": "qwen3", **_BASE, "tie_word_embeddings": False},
+    "smollm3": {"model_type": "smollm3", **_BASE, "no_rope_layers": [1, 0, 1], "tie_word_embeddings": True},
 }
 """By name: config.json. A name is the model_type, or begins with it."""
 

@@ -1,5 +1,6 @@
 """Owns what every block needs while one variant is built: the graph, the checkpoint and its number formats."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from math import prod
@@ -9,6 +10,7 @@ from onnx import TensorProto
 
 from convert.checkpoint.checkpoint import Checkpoint
 from convert.checkpoint.tensor import LazyTensor
+from convert.checkpoint.untrusted import quote
 from convert.dtypes import Dtype
 from convert.errors import BadCheckpoint
 from convert.graph.builder import GraphBuilder
@@ -57,6 +59,20 @@ class BuildContext:
             raise BadCheckpoint(f"tensor {name} has dtype {tensor.dtype}, expected floating-point weights")
         self.used[name] = prod(shape)
         return tensor
+
+    def refuse_leftovers(self, known: str) -> None:
+        """Hold the graph to use every tensor, except those whose names match the expression ``known``.
+
+        Raises:
+            BadCheckpoint: some tensors have no place, so the config describes another model.
+        """
+        names = self.checkpoint.tensors.keys() - self.used.keys() - self.ignored
+        left = sorted(name for name in names if not re.fullmatch(known, name))
+        if left:
+            raise BadCheckpoint(
+                f"tensor {quote(left[0])} has no place in the model that config.json describes ({len(left)} such "
+                "tensors); check that config.json belongs to the checkpoint"
+            )
 
     def has(self, name: str) -> bool:
         """Whether the checkpoint has a tensor of that name."""
