@@ -30,5 +30,6 @@ class Dtype(StrEnum):
 
 _SUFFIXES = {Dtype.FP32: "", Dtype.FP16: "_fp16", Dtype.Q8: "_quantized", Dtype.Q4: "_q4", Dtype.Q4F16: "_q4f16"}
 _LINEAR_BITS = {Dtype.Q8: 8, Dtype.Q4: 4, Dtype.Q4F16: 4}
-EMBEDDING_BITS = 8
+EMBEDDING_BITS = (8, 4)
+"""What quantized variants can have their embedding tables in; the first is the default."""
 BLOCK_SIZES = (16, 32, 64, 128, 256)

@@ -88,6 +88,8 @@ class VariantSpec:
     shards: tuple[str, ...]
     weight_bytes: int
     cost: Cost
+    embedding_bits: int | None = None
+    """Of embedding tables and output heads; None for the floating-point dtypes."""
     imports: Mapping[str, int] = field(default_factory=dict)
     """Number of block-quantized matrices by how they were made: kept, rounded again, or rounded from floats."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from convert import manifest
 from convert.checkpoint.checkpoint import Checkpoint
-from convert.dtypes import BLOCK_SIZES, Dtype
+from convert.dtypes import BLOCK_SIZES, EMBEDDING_BITS, Dtype
 from convert.errors import UnsupportedModel
 from convert.families import find_family
 from convert.families.blocks.context import BuildContext
@@ -68,6 +68,7 @@ def convert(
     *,
     dtypes: Sequence[Dtype] = (),
     block_size: int = 32,
+    embedding_bits: int = EMBEDDING_BITS[0],
     task: str | None = None,
     revision: str | None = None,
     model_id: str | None = None,
@@ -79,6 +80,7 @@ def convert(
         source: directory, ``.gguf`` file, hub id or ``bundled:NAME``.
         dtypes: variants to make; none asks for the family's default.
         block_size: weights that share one scale.
+        embedding_bits: of embedding tables and output heads in quantized variants, 8 or 4.
         task: overrides the task that the architecture implies.
         revision: of a hub source.
         model_id: name under which the model is served; the directory's name when absent.
@@ -89,12 +91,14 @@ def convert(
     started = time.monotonic()
     if block_size not in BLOCK_SIZES:
         raise UnsupportedModel(f"block size {block_size} is not supported; choose one of {BLOCK_SIZES}")
+    if embedding_bits not in EMBEDDING_BITS:
+        raise UnsupportedModel(f"embeddings of {embedding_bits} bits are not supported; choose one of {EMBEDDING_BITS}")
     checkpoint = resolve(source, revision=revision, progress=progress)
     try:
         family = find_family(str(checkpoint.config.get("model_type")))
         task = _choose_task(family, checkpoint, task)
         wanted = tuple(dict.fromkeys(dtypes or family.default_dtypes))
-        plans = [_build(family, checkpoint, dtype, block_size, task) for dtype in wanted]
+        plans = [_build(family, checkpoint, dtype, block_size, embedding_bits, task) for dtype in wanted]
         total_bytes = sum(plan.weight_bytes for plan in plans)
         with staging(out_dir, needed_bytes=total_bytes) as directory:
             progress.start("convert", total_bytes)
@@ -121,8 +125,10 @@ def _choose_task(family: Family, checkpoint: Checkpoint, task: str | None) -> st
     return task
 
 
-def _build(family: Family, checkpoint: Checkpoint, dtype: Dtype, block_size: int, task: str) -> _Plan:
-    context = BuildContext(GraphBuilder(f"model{dtype.suffix}"), checkpoint, dtype, block_size)
+def _build(
+    family: Family, checkpoint: Checkpoint, dtype: Dtype, block_size: int, embedding_bits: int, task: str
+) -> _Plan:
+    context = BuildContext(GraphBuilder(f"model{dtype.suffix}"), checkpoint, dtype, block_size, embedding_bits)
     return _Plan(dtype, context, family.build(context, task))
 
 
@@ -171,6 +177,7 @@ def _variant(plan: _Plan, graph: FileEntry, shards: Sequence[FileEntry]) -> mani
     return manifest.VariantSpec(
         dtype=plan.dtype,
         block_size=context.block_size if plan.dtype.linear_bits else None,
+        embedding_bits=context.embedding_bits if plan.dtype.linear_bits else None,
         lossless_import=set(context.imports) == {Import.LOSSLESS},
         imports={str(kind): count for kind, count in sorted(context.imports.items())},
         graph=graph.path,

@@ -7,7 +7,7 @@ import click
 
 from convert import manifest
 from convert.commands.output import json_option, megabytes, print_json, print_table
-from convert.dtypes import BLOCK_SIZES, Dtype
+from convert.dtypes import BLOCK_SIZES, EMBEDDING_BITS, Dtype
 from convert.progress import on_stream
 from convert.publish import check_target
 
@@ -58,6 +58,13 @@ def _check_id(name: str) -> None:
     type=click.Choice(BLOCK_SIZES),
     help="Weights that share one scale. 32 takes the blocks of GGUF files over without rounding.",
 )
+@click.option(
+    "--embedding-bits",
+    default=EMBEDDING_BITS[0],
+    show_default=True,
+    type=click.Choice(EMBEDDING_BITS),
+    help="Of embedding tables and output heads in quantized variants. 4 is smaller and costs quality.",
+)
 @click.option("--task", help="What the model is for, such as text-classification. Default: what it was trained for.")
 @click.option("--revision", help="Revision of a hub source: a branch, a tag or, best, a commit.")
 @click.option("--id", "model_id", help="Name under which the model is served. Default: the name of OUT_DIR.")
@@ -67,6 +74,7 @@ def convert(
     out_dir: Path,
     dtypes: list[Dtype],
     block_size: int,
+    embedding_bits: int,
     task: str | None,
     revision: str | None,
     model_id: str | None,
@@ -101,6 +109,7 @@ def convert(
             out_dir,
             dtypes=dtypes,
             block_size=block_size,
+            embedding_bits=embedding_bits,
             task=task,
             revision=revision,
             model_id=model_id,
@@ -123,6 +132,7 @@ def convert(
                     {
                         "dtype": str(item.dtype),
                         "block_size": item.block_size,
+                        "embedding_bits": item.embedding_bits,
                         "lossless_import": item.lossless_import,
                         "imports": dict(item.imports),
                         "download_bytes": item.download_bytes,

@@ -24,6 +24,8 @@ class BuildContext:
     checkpoint: Checkpoint
     dtype: Dtype
     block_size: int
+    embedding_bits: int
+    """Of embedding tables and output heads in quantized variants."""
     used: dict[str, int] = field(default_factory=dict)
     imports: Counter[str] = field(default_factory=Counter)
     """Block-quantized matrices by how they were imported (see convert.quantize.nbits.Import)."""

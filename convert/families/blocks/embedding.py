@@ -1,21 +1,22 @@
-"""Owns embedding tables: gathered as floats or as 8-bit blocks, and the output head that may share the table."""
+"""Owns embedding tables: gathered as floats or as blocks, and the output head that may share the table."""
 
 import numpy as np
 from onnx import TensorProto
 
 from convert.checkpoint.tensor import LazyTensor
-from convert.dtypes import EMBEDDING_BITS
 from convert.families.blocks.context import BuildContext
-from convert.families.blocks.linear import LinearWeight, NbitsHandle, nbits_linear
+from convert.families.blocks.linear import LinearWeight, NbitsHandle, as_float, nbits_linear
 from convert.quantize.dense import dense_parts
+
+NIBBLE_BITS = 4
 
 
 class EmbeddingTable:
     """A table [rows, width] that ``lookup`` gathers from and ``project`` multiplies by (a tied output head).
 
-    Quantized variants keep it at 8 bits: at 4 bits it costs far more quality than bytes. The gathered rows are
-    dequantized by plain operators, because the WebAssembly build of ONNX Runtime that Transformers.js 4.3 loads
-    has no kernel for GatherBlockQuantized.
+    Quantized variants keep it at 8 bits unless 4 are asked for, which cost far more quality than bytes. The gathered
+    rows are dequantized by plain operators, because the WebAssembly build of ONNX Runtime that Transformers.js 4.3
+    loads has no kernel for GatherBlockQuantized.
     """
 
     def __init__(self, context: BuildContext, tensor: LazyTensor) -> None:
@@ -29,11 +30,16 @@ class EmbeddingTable:
             self.dense = context.graph.initializer_parts(parts, tensor.name)
             self.row_bytes = sum(part.nbytes for part in parts) // self.rows
         else:
-            self.handle = NbitsHandle(context, tensor, EMBEDDING_BITS)
+            self.handle = NbitsHandle(context, tensor, context.embedding_bits)
             self.row_bytes = self.handle.weight.nbytes // self.rows
 
     def lookup(self, ids: str, path: str) -> str:
-        """Rows of the table: ids [batch, sequence] -> [batch, sequence, width]."""
+        """Rows of the table: ids [batch, sequence] -> [batch, sequence, width].
+
+        ids -+- Gather(codes) - Cast [- nibbles] [- Sub(zero)] -+
+             +- Gather(scales) - Unsqueeze ---------------------+- Mul -+- [Add] - Reshape [- Slice off the padding]
+             +- [Gather(offsets) - Unsqueeze] --------------------------+
+        """
         graph = self.context.graph
         graph.charge("embedding", read_bytes=self.row_bytes)
         if self.handle is None:
@@ -41,13 +47,16 @@ class EmbeddingTable:
         weight = self.handle.weight
         codes = graph.node("Gather", [self.handle.codes, ids], f"{path}/codes/Gather", axis=0)[0]
         codes = graph.node("Cast", [codes], f"{path}/codes/Cast", to=self.context.float_type)[0]
-        zero = graph.constant(np.array(1 << (weight.bits - 1), self.context.float_numpy), "/constants/zero_point_8bit")
-        centered = graph.node("Sub", [codes, zero], f"{path}/codes/Sub")[0]
+        if weight.bits == NIBBLE_BITS:
+            codes = self._nibbles(codes, weight.blocks, weight.block_size, f"{path}/codes")
+        if not weight.affine:
+            zero = self._number(1 << (weight.bits - 1), f"zero_point_{weight.bits}bit")
+            codes = graph.node("Sub", [codes, zero], f"{path}/codes/Sub")[0]
         # From the float32 scales that the head reads as well: GPUs without shader-f16 cannot gather float16.
-        scale = graph.node("Gather", [self.handle.scale, ids], f"{path}/scale/Gather", axis=0)[0]
-        last = graph.constant([-1], "/constants/axis_last")
-        scale = graph.node("Unsqueeze", [scale, last], f"{path}/scale/Unsqueeze")[0]
-        blocks = graph.node("Mul", [centered, scale], f"{path}/Mul")[0]
+        blocks = graph.node("Mul", [codes, self._gathered(self.handle.scale, ids, f"{path}/scale")], f"{path}/Mul")[0]
+        if self.handle.offset16 is not None:
+            offset = as_float(self.context, self.handle.offset16)
+            blocks = graph.node("Add", [blocks, self._gathered(offset, ids, f"{path}/offset")], f"{path}/Add")[0]
         width = weight.blocks * weight.block_size
         flat = graph.constant([0, 0, width], f"/constants/flatten_{width}")
         rows = graph.node("Reshape", [blocks, flat], f"{path}/Reshape")[0]
@@ -55,6 +64,39 @@ class EmbeddingTable:
             return rows
         bounds = [graph.constant([value], f"/constants/slice_{value}") for value in (0, self.width, 2)]
         return graph.node("Slice", [rows, *bounds], f"{path}/Slice")[0]
+
+    def _gathered(self, values: str, ids: str, path: str) -> str:
+        """One number per block: [batch, sequence, blocks, 1]."""
+        graph = self.context.graph
+        rows = graph.node("Gather", [values, ids], f"{path}/Gather", axis=0)[0]
+        return graph.node("Unsqueeze", [rows, graph.constant([-1], "/constants/axis_last")], f"{path}/Unsqueeze")[0]
+
+    def _nibbles(self, codes: str, blocks: int, block_size: int, path: str) -> str:
+        """Bytes [.., blocks, block_size / 2] as float -> their low and high halves in turn [.., blocks, block_size].
+
+        codes -+- Mul(1/16) - Floor -+------------------- high -+
+               |                     +- Mul(16) -+              +- Concat - Reshape
+               +---------------------------- Sub +------- low --+
+
+        In floats, and exact: WebGPU has no kernels for shifts of bytes.
+        """
+        graph = self.context.graph
+        sixteenth = graph.node("Mul", [codes, self._number(1 / 16, "sixteenth")], f"{path}/sixteenth/Mul")[0]
+        high = graph.node("Floor", [sixteenth], f"{path}/high/Floor")[0]
+        raised = graph.node("Mul", [high, self._number(16, "sixteen")], f"{path}/high/Mul")[0]
+        low = graph.node("Sub", [codes, raised], f"{path}/low/Sub")[0]
+        last = graph.constant([-1], "/constants/axis_last")
+        halves = [
+            graph.node("Unsqueeze", [half, last], f"{path}/{name}/Unsqueeze")[0]
+            for name, half in (("low", low), ("high", high))
+        ]
+        pairs = graph.node("Concat", halves, f"{path}/Concat", axis=-1)[0]
+        shape = graph.constant([0, 0, blocks, block_size], f"/constants/blocks_{blocks}x{block_size}")
+        return graph.node("Reshape", [pairs, shape], f"{path}/Reshape")[0]
+
+    def _number(self, value: float, name: str) -> str:
+        """A scalar in the type of the activations."""
+        return self.context.graph.constant(np.array(value, self.context.float_numpy), f"/constants/{name}")
 
     def project(self, value: str, path: str) -> str:
         """``value [batch, sequence, width] @ table.T`` -> [batch, sequence, rows]."""
@@ -72,8 +114,8 @@ class EmbeddingTable:
 
 
 def output_head(context: BuildContext, value: str, tensor: LazyTensor, path: str) -> str:
-    """A head with a table of its own; like the embedding it keeps 8 bits in quantized variants. Logits are float32."""
-    return logits_float32(context, LinearWeight(context, tensor, EMBEDDING_BITS).multiply(value, path), path)
+    """A head with a table of its own, which has the bits of the embedding. Logits are float32."""
+    return logits_float32(context, LinearWeight(context, tensor, context.embedding_bits).multiply(value, path), path)
 
 
 def logits_float32(context: BuildContext, logits: str, path: str) -> str:

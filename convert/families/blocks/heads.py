@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from onnx import TensorProto
 
-from convert.dtypes import EMBEDDING_BITS
 from convert.errors import UnsupportedModel
 from convert.families.blocks.context import BuildContext
 from convert.families.blocks.embedding import EmbeddingTable, logits_float32
@@ -16,6 +15,7 @@ from convert.families.blocks.tying import check_tied
 
 TASKS = ("feature-extraction", "text-classification", "token-classification", "question-answering", "fill-mask")
 LABELLED = ("text-classification", "token-classification")
+LABEL_BITS = 8
 _ROWS = ("batch_size", "sequence_length")
 
 
@@ -110,7 +110,7 @@ def mask_logits(
 ) -> str:
     """[batch, tokens, width] -> [batch, tokens, vocab].
 
-    value - linear - BiasGelu - LayerNormalization - table (MatMulNBits of 8 bits, or Gemm) - Add
+    value - linear - BiasGelu - LayerNormalization - table (MatMulNBits, or Gemm) - Add
     """
     path = "/fill_mask"
     dense = Projection(context, head.dense, table.width, width)
@@ -122,7 +122,7 @@ def mask_logits(
         product = table.project(normal, f"{path}/decoder")
     else:
         tensor = context.tensor(f"{head.decoder}.weight", table.rows, table.width)
-        product = LinearWeight(context, tensor, EMBEDDING_BITS).multiply(normal, f"{path}/decoder")
+        product = LinearWeight(context, tensor, context.embedding_bits).multiply(normal, f"{path}/decoder")
     name = head.bias if context.has(head.bias) else f"{head.decoder}.bias"
     return context.graph.node("Add", [product, vector(context, name, table.rows)], f"{path}/decoder/Add")[0]
 
@@ -130,7 +130,7 @@ def mask_logits(
 def _label_logits(context: BuildContext, value: str, name: str, count: int, width: int) -> str:
     """A linear with few rows, which keeps 8 bits in quantized variants: it costs nothing and decides everything."""
     path = f"/{name.replace('.', '/')}"
-    logits = Projection(context, name, count, width, bits=EMBEDDING_BITS).apply(value, path)
+    logits = Projection(context, name, count, width, bits=LABEL_BITS).apply(value, path)
     return logits_float32(context, logits, path)
 
 
