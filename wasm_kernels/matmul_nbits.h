@@ -9,7 +9,7 @@
 
 #define Q4_CODE_BYTES 128
 #define Q8_CODE_BYTES 256
-#define Q4_ZERO 8.0f
+#define Q4_ZERO 8
 
 /* Activation block: float scale, float scale * sum of codes, then 32 codes of 16 bits. 8 bits would do for the products
    alone, but rounding to them moves SmolLM2's logits by 4 % and one top choice in 30. 32 * 128 * 32767 fits 32 bits. */

@@ -1,86 +1,94 @@
-/* Owns the product of many rows with block-quantized weights: a block is widened once and serves a tile of rows. */
+/* Owns the product of many rows with block-quantized weights: 32 inner x 16 columns are widened once and serve a tile of
+   rows, two rows at a time. */
 #pragma once
 #include "matmul_nbits.h"
 
-/* Rows whose sums stay in registers together. */
-#define ROW_GROUP 4
-
-/* 32 rows x 8 columns of weights as 16-bit pairs in the order of the activation codes: [pair][left, right 4 columns]. */
+/* 32 rows x 16 columns of weights as 16-bit pairs in the order of the activation codes, four columns to a vector. */
 typedef struct {
-  i16x8 pair[16][2];
+  i16x8 pair[16][4];
 } wide_block;
 
-INLINE void widen_q4(const uint8_t *codes, wide_block *wide) {
-  for (int j = 0; j < 4; j++) {
-    for (int half = 0; half < 2; half++) {
+/* What multiplies the sums of 4 columns each, and what multiplies the sum of the activations when blocks are affine. */
+typedef struct {
+  f32x4 scale[4], offset[4];
+} wide_scales;
+
+/* One block of 8 columns to the left or right side of `wide`. Codes come out signed, affine ones as they are. */
+INLINE void widen_block(const uint8_t *block, uint32_t bits, uint32_t affine, uint32_t side, wide_block *wide,
+                        wide_scales *scales) {
+  const uint8_t *codes = block + (affine ? 32 : 16);
+  const int16_t zero = affine ? 0 : Q4_ZERO;
+  for (uint32_t half = 0; half < 2; half++) {
+    const uint32_t column = 2 * side + half;
+    scales->scale[column] = load_f16x4(block + 8 * half);
+    if (affine) scales->offset[column] = load_f16x4(block + 16 + 8 * half);
+    if (bits == 8) {
+      for (int p = 0; p < 16; p++) wide->pair[p][column] = load_i8x8_as_i16(codes + 16 * p + 8 * half);
+      continue;
+    }
+    for (int j = 0; j < 4; j++) {
       const u16x8 lanes = load_u16x8(codes + 32 * j + 16 * half);
       for (int nibble = 0; nibble < 4; nibble++) {
-        wide->pair[4 * j + nibble][half] = (i16x8)((lanes >> (4 * nibble)) & 15);
+        wide->pair[4 * j + nibble][column] = (i16x8)((lanes >> (4 * nibble)) & 15) - zero;
       }
     }
   }
 }
 
-INLINE void widen_q8(const uint8_t *codes, wide_block *wide) {
-  for (int p = 0; p < 16; p++) {
-    for (int half = 0; half < 2; half++) wide->pair[p][half] = load_i8x8_as_i16(codes + 16 * p + 8 * half);
+INLINE void clear_side(uint32_t side, wide_block *wide, wide_scales *scales) {
+  for (uint32_t column = 2 * side; column < 2 * side + 2; column++) {
+    scales->scale[column] = scales->offset[column] = splat_f32(0.0f);
+    for (int p = 0; p < 16; p++) wide->pair[p][column] = (i16x8){0};
   }
 }
 
-/* acc[row][half] += scale * (scale of row * dot) + offset * (scale of row * sum), for `rows` rows of one block. */
-INLINE void tile_block(const wide_block *wide, const uint8_t *a, size_t row_bytes, uint32_t rows, const f32x4 *scale,
-                       const f32x4 *offset, f32x4 (*acc)[2]) {
-  i32x4 dot[ROW_GROUP][2] = {0};
-  for (int p = 0; p < 16; p++) {
-    const i16x8 left = wide->pair[p][0], right = wide->pair[p][1];
+/* acc[row] += scale * (scale of row * dot), and offset * (scale of row * sum), for one block of one or two rows. The loop
+   stays a loop: engines start a stretch of straight code with its loads, and unrolled they fill more than the registers. */
+INLINE void tile_rows(const wide_block *wide, const wide_scales *scales, uint32_t affine, const uint8_t *a,
+                      size_t row_bytes, uint32_t rows, f32x4 (*acc)[4]) {
+  const i16x8 *w = wide->pair[0], *const end = w + 16 * 4;
+  const uint8_t *code[2] = {a + 8, a + 8 + row_bytes};
+  i32x4 dot[2][4] = {0};
+  do {
+    OPAQUE(w);
     for (uint32_t r = 0; r < rows; r++) {
-      const i16x8 q = (i16x8)load_splat_i32(a + r * row_bytes + 8 + 4 * p);
-      dot[r][0] += dot_i16x8(left, q);
-      dot[r][1] += dot_i16x8(right, q);
+      OPAQUE(code[r]);
+      const i16x8 q = (i16x8)load_splat_i32(code[r]);
+      for (int c = 0; c < 4; c++) dot[r][c] += dot_i16x8(w[c], q);
+      code[r] += 4;
     }
-  }
-  for (uint32_t r = 0; r < rows; r++) {
-    const f32x4 row_scale = load_splat_f32(a + r * row_bytes), sum = load_splat_f32(a + r * row_bytes + 4);
-    for (int half = 0; half < 2; half++) {
-      f32x4 product = to_f32x4(dot[r][half]) * row_scale;
-      if (offset) acc[r][half] = madd(offset[half], sum, acc[r][half]);
-      acc[r][half] = madd(scale[half], product, acc[r][half]);
+    w += 4;
+  } while (w != end);
+  for (uint32_t r = 0; r < rows; r++, a += row_bytes) {
+    const f32x4 row_scale = load_splat_f32(a), sum = load_splat_f32(a + 4);
+    for (int c = 0; c < 4; c++) {
+      if (affine) acc[r][c] = madd(scales->offset[c], sum, acc[r][c]);
+      acc[r][c] = madd(scales->scale[c], to_f32x4(dot[r][c]) * row_scale, acc[r][c]);
     }
   }
 }
 
-INLINE void matmul_tile(const uint8_t *w, uint32_t bits, uint32_t affine, const uint8_t *a, uint32_t rows,
-                        uint32_t blocks, uint32_t begin, uint32_t end, uint32_t columns, const float *bias, float *y,
-                        uint32_t y_stride) {
-  const size_t step = packed_block_bytes(bits, affine), header = affine ? 32 : 16;
-  const size_t row_bytes = (size_t)blocks * ACTIVATION_BYTES;
-  f32x4 acc[ROW_TILE][2];
+/* Up to ROW_TILE rows times the columns of groups g and, unless it is `end`, g + 1. */
+INLINE void tile_columns(const uint8_t *w, uint32_t bits, uint32_t affine, const uint8_t *a, uint32_t rows,
+                         uint32_t blocks, uint32_t g, uint32_t end, uint32_t columns, const float *bias, float *y,
+                         uint32_t y_stride) {
+  const size_t step = packed_block_bytes(bits, affine), row_bytes = (size_t)blocks * ACTIVATION_BYTES;
+  const uint8_t *left = w + g * blocks * step, *right = left + blocks * step;
+  f32x4 acc[ROW_TILE][4];
   wide_block wide;
-  for (uint32_t g = begin; g < end; g++) {
-    const uint8_t *block = w + g * blocks * step;
-    for (uint32_t r = 0; r < rows; r++) acc[r][0] = acc[r][1] = splat_f32(0.0f);
-    for (uint32_t b = 0; b < blocks; b++, block += step) {
-      const f32x4 scale[2] = {load_f16x4(block), load_f16x4(block + 8)};
-      f32x4 offset[2];
-      for (int half = 0; half < 2; half++) {
-        offset[half] = affine ? load_f16x4(block + 16 + 8 * half) : scale[half] * splat_f32(-Q4_ZERO);
-      }
-      if (bits == 4) {
-        widen_q4(block + header, &wide);
-      } else {
-        widen_q8(block + header, &wide);
-      }
-      const uint8_t *row = a + (size_t)b * ACTIVATION_BYTES;
-      const f32x4 *offsets = bits == 4 ? offset : 0; /* 8-bit codes are stored signed */
-      uint32_t r = 0;
-      for (; r + ROW_GROUP <= rows; r += ROW_GROUP) {
-        tile_block(&wide, row + r * row_bytes, row_bytes, ROW_GROUP, scale, offsets, &acc[r]);
-      }
-      for (; r < rows; r++) tile_block(&wide, row + r * row_bytes, row_bytes, 1, scale, offsets, &acc[r]);
-    }
-    for (uint32_t r = 0; r < rows; r++) {
-      store_group(y + (size_t)r * y_stride, 8 * g, columns, bias, acc[r][0], acc[r][1]);
-    }
+  wide_scales scales;
+  for (uint32_t r = 0; r < rows; r++) acc[r][0] = acc[r][1] = acc[r][2] = acc[r][3] = splat_f32(0.0f);
+  if (g + 1 == end) clear_side(1, &wide, &scales);
+  for (uint32_t b = 0; b < blocks; b++, a += ACTIVATION_BYTES, left += step, right += step) {
+    uint32_t r = 0;
+    widen_block(left, bits, affine, 0, &wide, &scales);
+    if (g + 1 < end) widen_block(right, bits, affine, 1, &wide, &scales);
+    for (; r + 2 <= rows; r += 2) tile_rows(&wide, &scales, affine, a + r * row_bytes, row_bytes, 2, &acc[r]);
+    if (r < rows) tile_rows(&wide, &scales, affine, a + r * row_bytes, row_bytes, 1, &acc[r]);
+  }
+  for (uint32_t r = 0; r < rows; r++, y += y_stride) {
+    store_group(y, 8 * g, columns, bias, acc[r][0], acc[r][1]);
+    if (g + 1 < end) store_group(y, 8 * g + 8, columns, bias, acc[r][2], acc[r][3]);
   }
 }
 
@@ -90,7 +98,9 @@ INLINE void matmul_tiles(const uint8_t *w, uint32_t bits, uint32_t affine, const
                          uint32_t y_stride) {
   for (uint32_t r = 0; r < rows; r += ROW_TILE) {
     const uint32_t tile = rows - r < ROW_TILE ? rows - r : ROW_TILE;
-    matmul_tile(w, bits, affine, a + (size_t)r * blocks * ACTIVATION_BYTES, tile, blocks, begin, end, columns, bias,
-                y + (size_t)r * y_stride, y_stride);
+    for (uint32_t g = begin; g < end; g += 2) {
+      tile_columns(w, bits, affine, a + (size_t)r * blocks * ACTIVATION_BYTES, tile, blocks, g, end, columns, bias,
+                   y + (size_t)r * y_stride, y_stride);
+    }
   }
 }
