@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from convert.checkpoint.quant_blocks import BlockFormat, QuantBlocks
 
+_TRANSPOSED_ELEMENTS = 1 << 20
+"""Of the source, read at a time."""
+
 
 @dataclass(frozen=True, eq=False)
 class LazyTensor(ABC):
@@ -71,6 +74,12 @@ def slice_rows(source: LazyTensor, start: int, stop: int) -> LazyTensor:
     if not 0 <= start <= stop <= source.rows:
         raise ValueError(f"rows {start} to {stop} of {source.name}, which has {source.rows}")
     return _SlicedRows(source.name, (stop - start, *source.shape[1:]), source.dtype, source, start)
+
+
+def transpose(source: LazyTensor) -> LazyTensor:
+    """View of a matrix whose rows are the columns of ``source``; every read passes over the whole of it."""
+    rows, width = source.shape
+    return _Transposed(source.name, (width, rows), "F32", source)
 
 
 def add(left: LazyTensor, right: LazyTensor) -> LazyTensor:
@@ -137,6 +146,21 @@ class _SlicedRows(LazyTensor):
     def read_blocks(self, start: int, stop: int) -> QuantBlocks | None:
         self._check(start, stop)
         return self.source.read_blocks(self.first + start, self.first + stop)
+
+
+@dataclass(frozen=True, eq=False)
+class _Transposed(LazyTensor):
+    source: LazyTensor
+
+    def read_rows(self, start: int, stop: int) -> NDArray[np.float32]:
+        self._check(start, stop)
+        width, rows = self.shape
+        columns = np.empty((stop - start, rows), np.float32)
+        step = max(1, _TRANSPOSED_ELEMENTS // max(1, width))
+        for first in range(0, rows, step):
+            last = min(rows, first + step)
+            columns[:, first:last] = self.source.read_rows(first, last)[:, start:stop].T
+        return columns
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ FAMILIES = {
     "gemma": "convert.families.gemma",
     "gemma2": "convert.families.gemma2",
     "gemma3_text": "convert.families.gemma3_text",
+    "gpt2": "convert.families.gpt2",
     "llama": "convert.families.llama",
     "mistral": "convert.families.mistral",
     "phi3": "convert.families.phi3",

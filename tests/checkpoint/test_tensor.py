@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from convert.checkpoint.safetensors import open_safetensors
-from convert.checkpoint.tensor import LazyTensor, QuantBlocks, add, permute_rows, slice_rows
+from convert.checkpoint.tensor import LazyTensor, QuantBlocks, add, permute_rows, shift, slice_rows, transpose
 
 
 @pytest.fixture
@@ -86,3 +86,15 @@ def test_dequantize_matches_the_formula():
     for row, block, index in np.ndindex(codes.shape):
         product = np.float32(scale[row, block]) * (np.float32(codes[row, block, index]) - np.float32(8))
         assert weights[row, block * 32 + index] == product + np.float32(offset[row, block])
+
+
+def test_transpose_gives_columns_as_rows(tensors, monkeypatch):
+    monkeypatch.setattr("convert.checkpoint.tensor._TRANSPOSED_ELEMENTS", 8)  # two rows at a time
+    view = transpose(tensors["matrix"])
+    assert view.shape == (4, 6)
+    assert view.read_rows(1, 3).tolist() == [[1, 5, 9, 13, 17, 21], [2, 6, 10, 14, 18, 22]]
+    assert view.read_rows(2, 2).shape == (0, 6)
+
+
+def test_shift_adds_one_number(tensors):
+    assert shift(tensors["vector"], 1.0).read_rows(4, 6).tolist() == [5, 6]

@@ -62,6 +62,18 @@ CASES: dict[str, dict[str, Any]] = {
         "rope_local_base_freq": 3000.0,
         "rope_scaling": {"rope_type": "linear", "factor": 4.0},
     },
+    "gpt2": {
+        "model_type": "gpt2",
+        "n_embd": 96,
+        "n_layer": 3,
+        "n_head": 4,
+        "n_inner": 160,
+        "n_positions": 64,
+        "vocab_size": 301,
+        "scale_attn_by_inverse_layer_idx": True,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    },
     "llama_scaled": {
         "model_type": "llama",
         **_BASE,

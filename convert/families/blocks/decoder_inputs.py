@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 from onnx import TensorProto
 
 from convert.families.blocks.context import BuildContext
@@ -50,3 +51,21 @@ def sequence_lengths(context: BuildContext, mask: str) -> Lengths:
     shape = graph.node("Shape", [mask], f"{path}/Shape")[0]
     total = graph.node("Gather", [shape, graph.constant(1, "/constants/one")], f"{path}/Gather", axis=0)[0]
     return Lengths(last, graph.node("Cast", [total], f"{path}/total_length/Cast", to=TensorProto.INT32)[0])
+
+
+def position_row(context: BuildContext, inputs: DecoderInputs) -> str:
+    """Positions of the ids in their sequence, int64 [1, sequence], for learned position embeddings.
+
+    ids -- Shape[1] --+
+                      +-- Sub -- Reshape -- Range(start, end, 1) -- Unsqueeze
+    mask - Shape[1] --+--------- Reshape ---/
+    """
+    graph, path = context.graph, "/model/positions"
+    count = graph.node("Shape", [inputs.ids], f"{path}/count/Shape", start=1, end=2)[0]
+    total = graph.node("Shape", [inputs.mask], f"{path}/total/Shape", start=1, end=2)[0]
+    before = graph.node("Sub", [total, count], f"{path}/Sub")[0]
+    scalar = graph.constant(np.zeros((0,), np.int64), "/constants/scalar_shape")
+    start = graph.node("Reshape", [before, scalar], f"{path}/start/Reshape")[0]
+    end = graph.node("Reshape", [total, scalar], f"{path}/end/Reshape")[0]
+    steps = graph.node("Range", [start, end, graph.constant(1, "/constants/one")], f"{path}/Range")[0]
+    return graph.node("Unsqueeze", [steps, graph.constant([0], "/constants/axis_0")], f"{path}/Unsqueeze")[0]
