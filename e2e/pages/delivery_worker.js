@@ -1,5 +1,6 @@
 /** Owns the commands that the browser tests of static/delivery run inside a dedicated worker. */
-import { fetchFiles, loadFile, readFile, removeVariant, variantStatus } from "/static/delivery/downloader.js";
+import { Delivery } from "/static/delivery/delivery.js";
+import { fetchFiles, removeVariant, variantStatus } from "/static/delivery/downloader.js";
 import { acquireFileLock } from "/static/delivery/store/file_lock.js";
 import { openStore } from "/static/delivery/store/store.js";
 import { FeatherweightError } from "/static/errors.js";
@@ -43,12 +44,13 @@ const commands = {
     aborter.abort();
   },
 
-  async hash(path, repair) {
-    const how = { retry: RETRY };
-    const bytes = repair
-      ? (await loadFile(manifest, path, store, how)).content
-      : await readFile(manifest, path, store, how);
-    return sha256Hex(bytes);
+  async hash(path) {
+    const delivery = await Delivery.open(manifest, [path], store, { retry: RETRY });
+    try {
+      return await sha256Hex(await delivery.read(path));
+    } finally {
+      delivery.close();
+    }
   },
 
   status: () => variantStatus(manifest, "q4", store),

@@ -5,7 +5,15 @@
  * @typedef {object} VariantContext
  * @property {import("../manifest/manifest.js").Manifest} manifest
  * @property {import("../manifest/manifest.js").Variant} variant
- * @property {(path: string) => Promise<Uint8Array>} readFile a file of the variant, verified; the caller may keep the bytes
+ * @property {VariantFiles} files
+ */
+
+/**
+ * The variant's files: downloaded when they are asked for, unless they are stored, and verified.
+ * @typedef {object} VariantFiles
+ * @property {(path: string) => Promise<Uint8Array>} read a whole file; the caller may keep the bytes
+ * @property {(paths: readonly string[], take: (path: string, offset: number, bytes: Uint8Array) => void) => Promise<void>} stream
+ *   gives each chunk once as it arrives, in any order; the bytes are good during the call
  */
 
 /**

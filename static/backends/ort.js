@@ -37,7 +37,7 @@ const VENDOR = new URL("../vendor/onnxruntime-web/", import.meta.url);
  * @param {BackendOptions} options
  * @param {"ort-wasm" | "ort-webgpu"} backend
  */
-async function load({ manifest, variant, readFile }, { threads, signal }, backend) {
+async function load({ manifest, variant, files }, { threads, signal }, backend) {
   const onGpu = backend === "ort-webgpu";
   const watch = watchMemories();
   try {
@@ -46,10 +46,10 @@ async function load({ manifest, variant, readFile }, { threads, signal }, backen
     ort.env.wasm.wasmPaths = VENDOR.href;
     ort.env.logLevel = "error";
     throwIfAborted(signal);
-    const graph = await readFile(variant.graph);
+    const graph = await files.read(variant.graph);
     // The graph names its external data by bare file name, relative to itself.
     const externalData = [];
-    for (const path of variant.shards) externalData.push({ path: path.slice(path.lastIndexOf("/") + 1), data: await readFile(path) });
+    for (const path of variant.shards) externalData.push({ path: path.slice(path.lastIndexOf("/") + 1), data: await files.read(path) });
     throwIfAborted(signal);
     const session = await ort.InferenceSession.create(graph, {
       executionProviders: [onGpu ? "webgpu" : "wasm"],

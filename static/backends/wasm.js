@@ -3,8 +3,8 @@
 import { EngineDecoderSession } from "../engine/decoder_session.js";
 import { EngineEncoderSession } from "../engine/encoder_session.js";
 import { loadEngine } from "../engine/engine.js";
-import { kernelFile } from "../engine/kernels.js";
-import { FeatherweightError, throwIfAborted } from "../errors.js";
+import { instantiateKernels, kernelFile } from "../engine/kernels.js";
+import { FeatherweightError } from "../errors.js";
 
 /**
  * @typedef {import("./backend.js").VariantContext} VariantContext
@@ -18,29 +18,29 @@ const KERNELS = new URL("../wasm/", import.meta.url);
 export const wasm = { name: "wasm", load };
 
 /** @param {VariantContext} context @param {BackendOptions} options @returns {Promise<Session>} */
-async function load({ variant, readFile }, { threads, contextLength, signal }) {
+async function load({ variant, files }, { threads, contextLength, signal }) {
   const shared = globalThis.crossOriginIsolated === true;
   const count = shared ? threads : 1;
-  const module = await compileKernels(kernelFile(shared), signal);
+  const [module, graph] = await Promise.all([compileKernels(kernelFile(shared), signal), files.read(variant.graph)]);
   const folder = variant.graph.slice(0, variant.graph.lastIndexOf("/") + 1);
-  const graph = await readFile(variant.graph);
   const engine = await loadEngine(graph, {
     module,
+    kernels: await instantiateKernels(module, shared),
     threads: count,
-    shared,
     contextLength,
-    readShard: (location) => readListed(variant, readFile, folder + location),
-    check: () => throwIfAborted(signal),
+    readShards: (locations, take) =>
+      files.stream(listed(variant, folder, locations), (path, offset, bytes) => take(path.slice(folder.length), offset, bytes)),
   });
   return engine.plan.model.decoder ? new EngineDecoderSession(engine, count) : new EngineEncoderSession(engine, count);
 }
 
-/** A graph may name only shards that the manifest lists. @param {VariantContext["variant"]} variant @param {VariantContext["readFile"]} readFile @param {string} path */
-function readListed(variant, readFile, path) {
-  if (!variant.shards.includes(path)) {
-    throw new FeatherweightError("unsupported", `The graph names ${path}, which the manifest does not list. Convert the model again.`, { path });
-  }
-  return readFile(path);
+/** A graph may name only shards that the manifest lists. @param {VariantContext["variant"]} variant @param {string} folder @param {readonly string[]} locations */
+function listed({ shards }, folder, locations) {
+  const stranger = locations.find((location) => !shards.includes(folder + location));
+  if (stranger === undefined) return locations.map((location) => folder + location);
+  throw new FeatherweightError("unsupported", `The graph names ${stranger}, which the manifest does not list. Convert the model again.`, {
+    path: folder + stranger,
+  });
 }
 
 /** @param {string} file @param {AbortSignal} [signal] */
@@ -49,5 +49,5 @@ async function compileKernels(file, signal) {
   if (!response.ok) {
     throw new FeatherweightError("not_found", `The server has no ${file}; build it with \`python -m wasm_kernels.build\`.`, { file });
   }
-  return WebAssembly.compile(await response.arrayBuffer());
+  return WebAssembly.compileStreaming(response);
 }

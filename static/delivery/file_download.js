@@ -1,6 +1,6 @@
 /**
- * Owns the download of one file: streams its spans, verifies each chunk, stores it, and deals with what goes wrong on
- * the way.
+ * Owns the way of one file's chunks: from the store or else from the server, each verified, stored and handed on, and
+ * what goes wrong on the way.
  */
 import { FeatherweightError, throwIfAborted } from "../errors.js";
 import { sha256Hex } from "../sha256.js";
@@ -14,7 +14,7 @@ import { TransientError, requestRange } from "./range_request.js";
 /** @typedef {import("./store/store.js").StoredFile} StoredFile */
 
 /**
- * What all files of one fetchFiles call share.
+ * What all files of one delivery share.
  * @typedef {object} DownloadContext
  * @property {Store} store
  * @property {number} chunkSize
@@ -23,14 +23,12 @@ import { TransientError, requestRange } from "./range_request.js";
  * @property {import("./backoff.js").RetryPolicy} retry
  * @property {number} stallMs
  * @property {typeof globalThis.fetch} fetch
- * @property {OnChunk | undefined} onChunk
  */
 
 /**
- * Receives each fetched chunk once it is verified and stored. `bytes` belongs to the downloader, which waits for the
- * returned promise and then overwrites it: copy what must stay. Chunks that were stored already are not delivered. Do
- * not call readFile for the same path from here.
- * @typedef {(path: string, index: number, bytes: Uint8Array) => void | Promise<void>} OnChunk
+ * Receives each chunk of a file once, verified, in any order. `bytes` belongs to the caller, who waits for the returned
+ * promise and then overwrites it: copy what must stay. Do not ask for the same file from here.
+ * @typedef {(index: number, bytes: Uint8Array) => void | Promise<void>} TakeChunk
  */
 
 /** So many bytes since the last failure count as progress: the patience starts anew. */
@@ -39,42 +37,69 @@ const PROGRESS_BYTES = 64 << 10;
 export class FileDownload {
   #file;
   #context;
-  /** Chunks that are neither stored nor given up. @type {Set<number>} */
-  #pending;
+  #take;
+  /** Whether fetched chunks are written. Memory need not hold what was handed on; whoever asks again fetches again. */
+  #keeps;
+  /** Chunks that are neither stored nor brought. @type {Set<number>} */
+  #missing;
+  /** Chunks that are still to be brought. @type {Set<number>} */
+  #wanted;
   /** @type {Promise<StoredFile> | undefined} */
   #opening;
   #activeSpans = 0;
   /**
-   * The stream that fetches all pending chunks, once the server has shown that it ignores ranges.
+   * The stream that fetches all missing chunks, once the server has shown that it ignores ranges.
    * @type {ChunkAssembler | undefined}
    */
   #wholeStream;
 
-  /** @param {FileEntry} file @param {Iterable<number>} missing @param {DownloadContext} context */
-  constructor(file, missing, context) {
+  /**
+   * @param {FileEntry} file
+   * @param {Set<number>} missing what the store does not hold; kept up to date
+   * @param {DownloadContext} context
+   * @param {TakeChunk} [take] gets every chunk; without it only missing ones are brought, into the store
+   */
+  constructor(file, missing, context, take) {
     this.#file = file;
-    this.#pending = new Set(missing);
+    this.#missing = missing;
     this.#context = context;
+    this.#take = take;
+    this.#keeps = !take || context.store.kind !== "memory";
+    this.#wanted = new Set(take ? file.chunks.keys() : missing);
+  }
+
+  /** Chunks that are still to be brought, ascending. */
+  get wanted() {
+    return [...this.#wanted].sort((a, b) => a - b);
   }
 
   /**
-   * Fetches chunks [first, end). Several spans of a file may run at once; the file is closed with the last one.
+   * Brings chunks [first, end). Several spans of a file may run at once; the file is closed with the last one.
    * @param {number} first
    * @param {number} end
    */
-  async fetchSpan(first, end) {
-    if (this.#pending.size === 0) return;
+  async deliverSpan(first, end) {
+    if (this.#wanted.size === 0) return;
     this.#activeSpans++;
     try {
-      await this.#open();
-      if (this.#wholeStream) return;
-      const assembler = new ChunkAssembler(this.#file.sizeBytes, this.#context.chunkSize);
-      assembler.want(first, end, (index) => this.#pending.has(index));
-      await this.#stream(assembler, "no-store");
+      await this.#deliverStored(await this.#open(), first, end);
+      for (let from = first; from < end && !this.#wholeStream; ) {
+        let to = from;
+        while (to < end && this.#toFetch(to)) to++;
+        if (to > from) await this.#fetchRun(from, to);
+        from = to + 1;
+      }
     } finally {
       this.#activeSpans--;
-      if (this.#activeSpans === 0 && this.#pending.size === 0) await this.close();
+      if (this.#activeSpans === 0 && this.#wanted.size === 0) await this.close();
     }
+  }
+
+  /** Fetches chunks [first, end), all of them missing, with one request if all goes well. @param {number} first @param {number} end */
+  async #fetchRun(first, end) {
+    const assembler = new ChunkAssembler(this.#file.sizeBytes, this.#context.chunkSize);
+    assembler.want(first, end, (index) => this.#toFetch(index));
+    await this.#stream(assembler, "no-store");
   }
 
   async close() {
@@ -92,12 +117,47 @@ export class FileDownload {
     const { store, chunkSize, signal, meter } = this.#context;
     const stored = await store.open(this.#file, chunkSize, { signal });
     // Another tab may have fetched some since the check.
-    for (const index of this.#pending) {
+    for (const index of this.#missing) {
       if (!stored.has(index)) continue;
-      this.#pending.delete(index);
+      this.#missing.delete(index);
+      if (!this.#take) this.#wanted.delete(index);
       meter.storedBytes += chunkLength(this.#file.sizeBytes, chunkSize, index);
     }
     return stored;
+  }
+
+  /** @param {number} index */
+  #toFetch(index) {
+    return this.#wanted.has(index) && this.#missing.has(index);
+  }
+
+  /**
+   * Hands on those chunks of [first, end) that are stored; a damaged one is dropped, and is missing from then on.
+   * @param {StoredFile} stored
+   * @param {number} first
+   * @param {number} end
+   */
+  async #deliverStored(stored, first, end) {
+    const { chunkSize, signal, meter } = this.#context;
+    const { sizeBytes, chunks } = this.#file;
+    /** @type {Uint8Array | undefined} */
+    let buffer;
+    for (let index = first; index < end; index++) {
+      if (!this.#wanted.has(index) || this.#missing.has(index)) continue;
+      buffer ??= new Uint8Array(Math.min(chunkSize, sizeBytes));
+      const length = chunkLength(sizeBytes, chunkSize, index);
+      const bytes = await stored.read(index, buffer.subarray(0, length));
+      const actual = await sha256Hex(bytes);
+      throwIfAborted(signal);
+      if (actual === chunks[index]) {
+        await this.#take?.(index, bytes);
+        this.#wanted.delete(index);
+      } else {
+        await stored.drop(index);
+        this.#missing.add(index);
+        meter.storedBytes -= length;
+      }
+    }
   }
 
   /**
@@ -131,6 +191,7 @@ export class FileDownload {
       }
     } finally {
       unfollow();
+      if (this.#wholeStream === assembler) this.#wholeStream = undefined;
     }
   }
 
@@ -153,7 +214,7 @@ export class FileDownload {
   }
 
   /**
-   * The server ignores ranges: rather than skip through the file for each span, one stream takes all pending chunks
+   * The server ignores ranges: rather than skip through the file for each span, one stream takes all missing chunks
    * and the others stand back.
    * @param {ChunkAssembler} assembler
    * @returns {boolean} whether this is that stream
@@ -161,7 +222,7 @@ export class FileDownload {
   #takeWhole(assembler) {
     if (!this.#wholeStream) {
       this.#wholeStream = assembler;
-      assembler.want(0, chunkCount(this.#file.sizeBytes, this.#context.chunkSize), (index) => this.#pending.has(index));
+      assembler.want(0, chunkCount(this.#file.sizeBytes, this.#context.chunkSize), (index) => this.#toFetch(index));
     }
     if (this.#wholeStream === assembler) return true;
     assembler.want(0, 0, () => false);
@@ -169,31 +230,31 @@ export class FileDownload {
   }
 
   /**
-   * Verifies a chunk, then stores it; a wrong one is fetched once more, past all caches.
+   * Verifies a chunk, stores it and hands it on; a wrong one is fetched once more, past all caches.
    * @param {number} index
    * @param {Uint8Array} bytes
    * @param {"no-store" | "reload"} cache
    */
   async #accept(index, bytes, cache) {
-    const { signal, meter, onChunk } = this.#context;
+    const { signal, meter } = this.#context;
     const { path, url, chunks } = this.#file;
     const expected = chunks[index];
     const actual = await sha256Hex(bytes);
     throwIfAborted(signal);
-    if (!this.#pending.has(index)) return;
+    if (!this.#toFetch(index)) return;
     if (actual !== expected && cache === "reload") {
       const message = `${path}, chunk ${index}: wrong bytes came twice (SHA-256 ${actual}, the manifest says ${expected}). Nothing of it was kept.`;
       throw new FeatherweightError("integrity", message, { path, url, chunk: index, expected, actual });
     }
     if (actual !== expected) {
       const again = new ChunkAssembler(this.#file.sizeBytes, this.#context.chunkSize);
-      again.want(index, index + 1, () => this.#pending.has(index));
+      again.want(index, index + 1, () => this.#toFetch(index));
       return this.#stream(again, "reload");
     }
-    const stored = await this.#open();
-    await stored.write(index, bytes);
-    this.#pending.delete(index);
-    await onChunk?.(path, index, bytes);
+    this.#wanted.delete(index);
+    if (this.#keeps) await (await this.#open()).write(index, bytes);
+    this.#missing.delete(index);
+    await this.#take?.(index, bytes);
     meter.addFetched(bytes.length);
   }
 

@@ -1,10 +1,9 @@
-/** Owns the loading of a model into the engine: kernels, lowering, weights, plan and threads, in this order. */
+/** Owns the loading of a model into the engine: lowering, plan and threads first, then the weights as they arrive. */
 
-import { instantiateKernels } from "./kernels.js";
 import { lowerModel } from "./lower_model.js";
 import { Plan, alignedSlots } from "./plan.js";
 import { ThreadPool } from "./thread_pool.js";
-import { loadWeights } from "./weight_loader.js";
+import { WeightStream } from "./weight_stream.js";
 
 /** Rows that one run of a decoder takes: more gain nothing, and the arena grows with them. */
 const DECODER_ROWS = 128;
@@ -14,13 +13,15 @@ const ENCODER_ROWS = 512;
 /**
  * @typedef {object} EngineOptions
  * @property {WebAssembly.Module} module the compiled kernels
- * @property {number} threads
- * @property {boolean} shared whether the module wants shared memory
+ * @property {import("./kernels.js").Kernels} kernels an instance of them
+ * @property {number} threads more than 1 only where the kernels' memory is shared
  * @property {number} contextLength tokens that the KV cache may hold
- * @property {(location: string) => Promise<Uint8Array>} readShard
- * @property {() => void} [check] throws when loading was aborted
+ * @property {(locations: readonly string[], take: TakeWeights) => Promise<void>} readShards external-data files by the
+ *   names that the graph gives them: gives every byte once, in any order
  * @property {() => import("./thread_pool.js").ThreadHandle} [createWorker]
  */
+
+/** @typedef {(location: string, offset: number, bytes: Uint8Array) => void} TakeWeights */
 
 /**
  * @typedef {object} Engine
@@ -33,18 +34,25 @@ const ENCODER_ROWS = 512;
  * @param {Uint8Array} graph bytes of the `.onnx` file
  * @param {EngineOptions} options
  * @returns {Promise<Engine>}
+ * @throws {FeatherweightError} unsupported before a shard is read, where the engine cannot run the graph; out_of_memory
  */
-export async function loadEngine(graph, { module, threads, shared, contextLength, readShard, check = () => {}, createWorker }) {
-  const kernels = await instantiateKernels(module, shared);
+export async function loadEngine(graph, { module, kernels, threads, contextLength, readShards, createWorker }) {
   const model = lowerModel(graph, kernels);
   const limit = Math.min(contextLength, model.positions);
   const maxRows = model.decoder ? DECODER_ROWS : Math.max(ENCODER_ROWS, limit);
   // Sequences of an encoder each start at an aligned slot: in the worst case all have one token.
   const maxSlots = model.decoder ? limit : maxRows * alignedSlots(1);
   const weights = kernels.memory.allocate(model.weights.bytes);
-  await loadWeights(kernels, model.weights, weights, readShard, check);
   const plan = new Plan(kernels, model, { weights, threads, maxRows, maxSlots });
   const pool = new ThreadPool(kernels, plan.address);
-  await pool.start(module, threads - 1, createWorker);
+  try {
+    const started = pool.start(module, threads - 1, createWorker);
+    const stream = new WeightStream(kernels, model.weights, weights);
+    await Promise.all([started, readShards(stream.locations, (location, offset, bytes) => stream.take(location, offset, bytes))]);
+    stream.finish();
+  } catch (error) {
+    pool.stop();
+    throw error;
+  }
   return { plan, pool, contextLength: limit };
 }

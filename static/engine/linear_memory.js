@@ -31,6 +31,12 @@ export class LinearMemory {
     return address;
   }
 
+  /** Take back everything from an address on, zeroed for the next who asks. @param {number} address */
+  release(address) {
+    this.bytes().fill(0, address, this.top);
+    this.top = address;
+  }
+
   /** The scratch region, when it is large enough. @param {number} bytes */
   reserveScratch(bytes) {
     if (bytes > this.scratch.bytes) throw outOfMemory(bytes, undefined);

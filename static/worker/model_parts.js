@@ -11,12 +11,14 @@ import { nextTask } from "./bridge.js";
 /**
  * @typedef {object} TextFiles
  * @property {import("../text/tokenizer.js").TokenizerFiles} tokenizerFiles
+ * @property {import("../text/tokenizer.js").Tokenizer} tokenizer
  * @property {string | null} chatTemplate chat_template.jinja
  * @property {Record<string, any>} config config.json
  * @property {Record<string, any>} generationConfig generation_config.json
  */
 
 /**
+ * Reads them, and builds the tokenizer while the weights are still on their way.
  * @param {readonly string[]} paths the variant's files
  * @param {(path: string) => Promise<Uint8Array>} read
  * @returns {Promise<TextFiles>}
@@ -31,8 +33,10 @@ export async function readTextFiles(paths, read) {
   };
   const tokenizer = await bytesOf("tokenizer.json");
   if (!tokenizer) throw new FeatherweightError("bad_manifest", "The model lists no tokenizer.json.");
+  const tokenizerFiles = { tokenizer, config: await bytesOf("tokenizer_config.json") };
   return {
-    tokenizerFiles: { tokenizer, config: await bytesOf("tokenizer_config.json") },
+    tokenizerFiles,
+    tokenizer: createTokenizer(tokenizerFiles),
     chatTemplate: await textOf("chat_template.jinja"),
     config: JSON.parse((await textOf("config.json")) ?? "{}"),
     generationConfig: JSON.parse((await textOf("generation_config.json")) ?? "{}"),
@@ -49,7 +53,7 @@ export async function readTextFiles(paths, read) {
  */
 export function createTask({ manifest, session, texts, contextLength }) {
   const { model } = manifest;
-  const tokenizer = createTokenizer(texts.tokenizerFiles);
+  const { tokenizer } = texts;
   const shared = { tokenizer, clock: () => performance.now(), pause: nextTask };
   if (session.kind === "encoder") {
     return new Encoder({
@@ -65,19 +69,15 @@ export function createTask({ manifest, session, texts, contextLength }) {
     ...shared,
     session,
     chatTemplate: template === null ? null : new ChatTemplate(template, tokenizer.specialTokens),
-    endIds: endIds(texts, tokenizer),
+    endIds: endIds(texts),
     defaults: recommendedOptions(texts.generationConfig),
     contextLength,
     vocabSize: model.vocabSize,
   });
 }
 
-/**
- * @param {TextFiles} texts
- * @param {import("../text/tokenizer.js").Tokenizer} tokenizer
- * @returns {Set<number>}
- */
-function endIds({ generationConfig, config }, tokenizer) {
+/** @param {TextFiles} texts @returns {Set<number>} */
+function endIds({ generationConfig, config, tokenizer }) {
   const own = tokenizer.idOf(tokenizer.specialTokens.eos_token ?? "");
   const ids = generationConfig.eos_token_id ?? config.eos_token_id ?? own ?? [];
   return new Set([ids].flat());

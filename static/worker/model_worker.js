@@ -1,8 +1,9 @@
 /** Owns a model's worker: it downloads, verifies, loads and runs one model, and answers the page's calls in their order. */
 
 import { chooseBackends } from "../backends/registry.js";
+import { Delivery } from "../delivery/delivery.js";
+import { removeVariant, variantStatus } from "../delivery/downloader.js";
 import { openStore } from "../delivery/store/store.js";
-import { fetchFiles, loadFile, removeVariant, variantStatus } from "../delivery/downloader.js";
 import { chooseVariant, defaultThreads } from "../device/fit.js";
 import { probeWasm, probeWebgpu } from "../device/probe.js";
 import { FeatherweightError, throwIfAborted } from "../errors.js";
@@ -62,32 +63,36 @@ async function load({ manifestUrl, dtype, backend = "auto", threads, contextLeng
   const candidates = chooseBackends(backend, { simd: probeWasm().simd, webgpu: await probeWebgpu() }, variant);
   const store = await openStore();
 
-  let progress = { loadedBytes: 0, totalBytes: variant.downloadBytes, networkBytes: 0 };
-  let { networkBytes } = await fetchFiles(manifest, variant.files, store, {
+  const progress = { loadedBytes: 0, totalBytes: variant.downloadBytes, networkBytes: 0 };
+  const settled = () => ({ ...progress, bytesPerSecond: null, secondsLeft: null });
+  const delivery = await Delivery.open(manifest, variant.files, store, {
     signal,
     onProgress: ({ loadedBytes, totalBytes, networkBytes, bytesPerSecond, secondsLeft }) => {
-      progress = { loadedBytes, totalBytes, networkBytes };
-      emit({ phase: "download", ...progress, bytesPerSecond, secondsLeft });
+      Object.assign(progress, { loadedBytes, totalBytes, networkBytes });
+      if (loadedBytes === totalBytes) emit({ phase: "compile", ...settled() });
+      else emit({ phase: "download", ...progress, bytesPerSecond, secondsLeft });
     },
   });
-  const settled = () => ({ ...progress, networkBytes, bytesPerSecond: null, secondsLeft: null });
-  emit({ phase: "compile", ...settled() });
-
-  /** @param {string} path */
-  const read = async (path) => {
-    const { content, networkBytes: repairedBytes } = await loadFile(manifest, path, store, { signal });
-    networkBytes += repairedBytes;
-    return content;
-  };
-  const texts = await readTextFiles(variant.files, read);
   const limits = {
     threads: usableThreads(threads),
     contextLength: Math.min(contextLength ?? model.contextLength, model.contextLength),
   };
-  const session = await openSession(candidates, { manifest, variant, readFile: read }, { ...limits, signal });
+  /** @type {[Session, import("./model_parts.js").TextFiles]} */
+  let parts;
+  try {
+    parts = await Promise.all([
+      openSession(candidates, { manifest, variant, files: delivery }, { ...limits, signal }),
+      readTextFiles(variant.files, (path) => delivery.read(path)),
+    ]);
+    // What nothing has asked for belongs to a complete copy all the same.
+    await delivery.fetch(variant.files);
+  } finally {
+    delivery.close();
+  }
+  const [session, texts] = parts;
   throwIfAborted(signal);
   task = createTask({ manifest, session, texts, contextLength: limits.contextLength });
-  task.stats.loaded({ seconds: (performance.now() - startedAt) / 1000, downloadBytes: networkBytes });
+  task.stats.loaded({ seconds: (performance.now() - startedAt) / 1000, downloadBytes: delivery.networkBytes });
   emit({ phase: "ready", ...settled() });
   /** @type {Loaded} */
   const loaded = {

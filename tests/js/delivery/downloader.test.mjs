@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 
-import { fetchFiles, loadFile, readFile, removeVariant, variantStatus } from "../../../static/delivery/downloader.js";
+import { Delivery } from "../../../static/delivery/delivery.js";
+import { fetchFiles, removeVariant, variantStatus } from "../../../static/delivery/downloader.js";
 import { MemoryStore } from "../../../static/delivery/store/memory_store.js";
 import { randomContents, startShardServer } from "./shard_server.mjs";
 
@@ -30,10 +31,52 @@ async function setUp(options = {}) {
   return { contents, server, manifest: server.manifest, paths: server.paths, total, store: new MemoryStore() };
 }
 
-async function assertStored({ contents, manifest, store }) {
-  for (const [path, bytes] of Object.entries(contents)) {
-    assert.ok(bytes.equals(await readFile(manifest, path, store)), `${path} differs`);
+/** Work on a delivery that is closed in the end. */
+async function delivering({ manifest, store }, paths, options, work) {
+  const delivery = await Delivery.open(manifest, paths, store, options);
+  try {
+    return await work(delivery);
+  } finally {
+    delivery.close();
   }
+}
+
+/** A stored file, read back without a network. */
+async function readStored(run, path) {
+  const fetch = () => assert.fail("asked the network");
+  return delivering(run, [path], { fetch }, (delivery) => delivery.read(path));
+}
+
+async function assertStored(run) {
+  for (const [path, bytes] of Object.entries(run.contents)) {
+    assert.ok(bytes.equals(await readStored(run, path)), `${path} differs`);
+  }
+}
+
+/** Streams files and tells what came: "path offset". */
+async function streamed(run, paths, options = FAST, onChunk = () => {}) {
+  const delivered = new Map();
+  const take = (path, offset, bytes) => {
+    const key = `${path} ${offset}`;
+    assert.ok(!delivered.has(key), `${key} came twice`);
+    delivered.set(key, Buffer.from(bytes));
+    return onChunk(path, offset);
+  };
+  const stream = delivering(run, paths, options, (delivery) => delivery.stream(paths, take));
+  return { delivered, finished: stream };
+}
+
+/** Whether exactly the chunks of these files came. */
+function assertDelivered({ contents, manifest }, paths, delivered) {
+  let count = 0;
+  for (const path of paths) {
+    manifest.files.get(path).chunks.forEach((_, index) => {
+      const offset = index * manifest.chunkSize;
+      assert.ok(contents[path].subarray(offset, offset + manifest.chunkSize).equals(delivered.get(`${path} ${offset}`)));
+      count++;
+    });
+  }
+  assert.equal(delivered.size, count);
 }
 
 /** Present chunks of a path, as indices. */
@@ -42,6 +85,9 @@ async function present({ manifest, store }, path) {
   const { missing } = await store.status(file, manifest.chunkSize);
   return file.chunks.map((_, index) => index).filter((index) => !missing.includes(index));
 }
+
+/** This store, taken for one that outlives the worker. */
+const persistent = (store) => Object.assign(store, { kind: "opfs" });
 
 const withCode =
   (code, pattern = /./) =>
@@ -104,7 +150,7 @@ test("same_content under two paths is fetched once", async () => {
   servers.push(server);
   const store = new MemoryStore();
   assert.equal((await fetchFiles(server.manifest, server.paths, store, FAST)).networkBytes, bytes.length);
-  assert.ok(bytes.equals(await readFile(server.manifest, "onnx/b", store)));
+  assert.ok(bytes.equals(await readStored({ manifest: server.manifest, store }, "onnx/b")));
 });
 
 test("repairs_flipped_byte: a wrong chunk is fetched once more, alone, past the caches", async () => {
@@ -124,12 +170,8 @@ test("repairs_flipped_byte: a wrong chunk is fetched once more, alone, past the 
 
 test("rejects_flipped_byte that comes twice, naming file, chunk and hashes; nothing of the chunk is kept", async () => {
   const run = await setUp({ misbehave: ({ path }) => (path === SHARD ? { flip: 5 * CHUNK + 9 } : undefined) });
-  const delivered = [];
-  const fetched = fetchFiles(run.manifest, run.paths, run.store, {
-    ...FAST,
-    onChunk: (path, index) => void delivered.push(`${path} ${index}`),
-  });
-  await assert.rejects(fetched, (error) => {
+  const { delivered, finished } = await streamed(run, run.paths);
+  await assert.rejects(finished, (error) => {
     withCode("integrity", /onnx\/model_q4\.onnx_data, chunk 5: .*SHA-256 [0-9a-f]{64}.*[0-9a-f]{64}/)(error);
     assert.equal(error.details.path, SHARD);
     assert.equal(error.details.chunk, 5);
@@ -138,7 +180,7 @@ test("rejects_flipped_byte that comes twice, naming file, chunk and hashes; noth
     return true;
   });
   assert.ok(!(await present(run, SHARD)).includes(5));
-  assert.ok(!delivered.includes(`${SHARD} 5`));
+  assert.ok(!delivered.has(`${SHARD} ${5 * CHUNK}`));
   assert.equal(
     run.server.requests.filter(({ path, start, end }) => path === SHARD && start === 5 * CHUNK && end === 6 * CHUNK)
       .length,
@@ -231,11 +273,9 @@ test("works_without_ranges after a cut: the bytes before are skipped, not stored
   const run = await setUp({
     misbehave: ({ count }) => ({ ignoreRange: true, ...(count < 2 ? { cutAfter: 9 * CHUNK + 100 } : {}) }),
   });
-  const delivered = [];
-  await fetchFiles(run.manifest, [SHARD], run.store, { ...FAST, onChunk: (path, index) => void delivered.push(index) });
-  assert.equal(new Set(delivered).size, delivered.length);
-  assert.equal(delivered.length, run.manifest.files.get(SHARD).chunks.length);
-  assert.ok(run.contents[SHARD].equals(await readFile(run.manifest, SHARD, run.store)));
+  const { delivered, finished } = await streamed(run, [SHARD]);
+  await finished;
+  assertDelivered(run, [SHARD], delivered);
 });
 
 test("repairs_flipped_byte without ranges", async () => {
@@ -243,7 +283,7 @@ test("repairs_flipped_byte without ranges", async () => {
     misbehave: ({ count }) => ({ ignoreRange: true, ...(count === 0 ? { flip: 2 * CHUNK } : {}) }),
   });
   await fetchFiles(run.manifest, [SHARD], run.store, { ...FAST, connections: 1 });
-  assert.ok(run.contents[SHARD].equals(await readFile(run.manifest, SHARD, run.store)));
+  assert.ok(run.contents[SHARD].equals(await readStored(run, SHARD)));
 });
 
 test("abort stops all requests, keeps what is verified, and the next call goes on", async () => {
@@ -252,11 +292,10 @@ test("abort stops all requests, keeps what is verified, and the next call goes o
   });
   const controller = new AbortController();
   let chunks = 0;
-  const onChunk = () => void (++chunks === 10 && controller.abort());
-  await assert.rejects(
-    fetchFiles(run.manifest, run.paths, run.store, { ...FAST, signal: controller.signal, onChunk }),
-    withCode("aborted"),
-  );
+  run.store = persistent(run.store);
+  const options = { ...FAST, storage: {}, signal: controller.signal };
+  const { finished } = await streamed(run, run.paths, options, () => void (++chunks === 10 && controller.abort()));
+  await assert.rejects(finished, withCode("aborted"));
   const { presentBytes } = await variantStatus(run.manifest, "q4", run.store);
   assert.ok(presentBytes > 0 && presentBytes < run.total);
   run.server.misbehave = () => undefined;
@@ -283,23 +322,69 @@ test("abort during the wait between attempts does not wait", async () => {
   );
 });
 
-test("onChunk gets each fetched chunk once, verified, and its error stops the download", async () => {
+test("stream gives each chunk once, from the server and then from the store, and its error stops the download", async () => {
   const run = await setUp();
-  const received = new Map();
-  await fetchFiles(run.manifest, run.paths, run.store, {
-    ...FAST,
-    onChunk: (path, index, bytes) => void received.set(`${path} ${index}`, Buffer.from(bytes)),
-  });
-  for (const [path, bytes] of Object.entries(run.contents)) {
-    run.manifest.files.get(path).chunks.forEach((_, i) => {
-      assert.ok(bytes.subarray(i * CHUNK, (i + 1) * CHUNK).equals(received.get(`${path} ${i}`)));
-    });
-  }
-  const onChunk = () => Promise.reject(new Error("repacking failed"));
-  await assert.rejects(
-    fetchFiles(run.manifest, run.paths, new MemoryStore(), { ...FAST, onChunk }),
-    /repacking failed/,
+  run.store = persistent(run.store);
+  const first = await streamed(run, run.paths, { ...FAST, storage: {} });
+  await first.finished;
+  assertDelivered(run, run.paths, first.delivered);
+  const requests = run.server.requests.length;
+  const second = await streamed(run, run.paths);
+  await second.finished;
+  assertDelivered(run, run.paths, second.delivered);
+  assert.equal(run.server.requests.length, requests);
+  run.store = new MemoryStore();
+  const { finished } = await streamed(run, run.paths, FAST, () => Promise.reject(new Error("repacking failed")));
+  await assert.rejects(finished, /repacking failed/);
+});
+
+test("stream goes on where a part is stored, whichever chunks those are", async () => {
+  const run = await setUp();
+  run.store = persistent(run.store);
+  await fetchFiles(run.manifest, run.paths, run.store, { ...FAST, storage: {} });
+  const stored = await run.store.open(run.manifest.files.get(SHARD), CHUNK);
+  const lost = [0, 1, 5, 17, 18, 40];
+  for (const index of lost) await stored.drop(index);
+  const before = run.server.requests.length;
+  const { delivered, finished } = await streamed(run, run.paths, { ...FAST, storage: {} });
+  await finished;
+  assertDelivered(run, run.paths, delivered);
+  const asked = run.server.requests.slice(before).reduce((sum, { start, end }) => sum + end - start, 0);
+  assert.equal(asked, 5 * CHUNK + 5);
+});
+
+test("several calls of one delivery share its connections and its progress", async () => {
+  const run = await setUp({ misbehave: () => ({ delayMs: 10 }) });
+  const reports = [];
+  const options = { ...FAST, connections: 2, onProgress: (report) => reports.push(report) };
+  const [graph, text] = await delivering(run, run.paths, options, (delivery) =>
+    Promise.all([delivery.read("onnx/model_q4.onnx"), delivery.read("tokenizer.json"), delivery.fetch([SHARD])]),
   );
+  assert.ok(run.contents["onnx/model_q4.onnx"].equals(graph));
+  assert.ok(run.contents["tokenizer.json"].equals(text));
+  assert.equal(run.server.maxParallel, 2);
+  assert.ok(reports.every(({ totalBytes }) => totalBytes === run.total));
+  assert.equal(reports.at(-1).loadedBytes, run.total - SIZES["onnx/model_q4.onnx_data_1"]);
+});
+
+test("a failed stream leaves the delivery usable: the bytes can be read after it", async () => {
+  const run = await setUp();
+  run.store = persistent(run.store);
+  await delivering(run, run.paths, { ...FAST, storage: {} }, async (delivery) => {
+    let chunks = 0;
+    const refuse = () => {
+      if (++chunks === 3) throw new Error("not mine");
+    };
+    await assert.rejects(delivery.stream([SHARD], refuse), /not mine/);
+    assert.ok(run.contents[SHARD].equals(await delivery.read(SHARD)));
+  });
+});
+
+test("what is handed on is not kept in memory a second time", async () => {
+  const run = await setUp();
+  const { finished } = await streamed(run, run.paths);
+  await finished;
+  assert.deepEqual(await run.store.usage(), { usedBytes: 0 });
 });
 
 test("progress is truthful: grows to the total, and counts the network apart", async () => {
@@ -349,39 +434,37 @@ test("quota: the store's own trial counts where the estimate promises more", asy
   assert.equal(run.server.requests.length, 0);
 });
 
-test("readFile drops a corrupt chunk and says so; loadFile repairs it", async () => {
-  const run = await setUp();
-  await fetchFiles(run.manifest, run.paths, run.store, FAST);
-  const stored = await run.store.open(run.manifest.files.get(SHARD), CHUNK);
-  for (const index of [7, 40]) {
-    const bytes = await stored.read(index, new Uint8Array(CHUNK));
-    bytes[1] ^= 4;
-    await stored.write(index, bytes);
-  }
-  await assert.rejects(readFile(run.manifest, SHARD, run.store), (error) => {
-    withCode("integrity", /chunk 7, 40/)(error);
-    assert.deepEqual(error.details, { path: SHARD, chunks: [7, 40] });
-    return true;
+for (const ignoreRange of [false, true]) {
+  test(`repairs_damage in the store${ignoreRange ? " without ranges" : ": only the damaged chunks are fetched again"}`, async () => {
+    const run = await setUp();
+    await fetchFiles(run.manifest, run.paths, run.store, FAST);
+    run.store = persistent(run.store);
+    const stored = await run.store.open(run.manifest.files.get(SHARD), CHUNK);
+    for (const index of [7, 40]) {
+      const bytes = await stored.read(index, new Uint8Array(CHUNK));
+      bytes[1] ^= 4;
+      await stored.write(index, bytes);
+    }
+    run.server.misbehave = () => (ignoreRange ? { ignoreRange } : undefined);
+    const before = run.server.requests.length;
+    const repaired = await delivering(run, [SHARD], { ...FAST, storage: {} }, (delivery) => delivery.read(SHARD));
+    assert.ok(run.contents[SHARD].equals(repaired));
+    const asked = run.server.requests.slice(before).map(({ start, end }) => [start, end]);
+    assert.deepEqual(
+      asked.sort((a, b) => a[0] - b[0]),
+      [
+        [7 * CHUNK, 8 * CHUNK],
+        [40 * CHUNK, 40 * CHUNK + 5],
+      ],
+    );
+    assert.ok(run.contents[SHARD].equals(await readStored(run, SHARD)));
   });
-  await assert.rejects(readFile(run.manifest, SHARD, run.store), withCode("store", /not complete/));
-  const before = run.server.requests.length;
-  const repaired = await loadFile(run.manifest, SHARD, run.store, FAST);
-  assert.ok(run.contents[SHARD].equals(repaired.content));
-  assert.ok(repaired.networkBytes > 0);
-  const asked = run.server.requests.slice(before).map(({ start, end }) => [start, end]);
-  assert.deepEqual(
-    asked.sort((a, b) => a[0] - b[0]),
-    [
-      [7 * CHUNK, 8 * CHUNK],
-      [40 * CHUNK, 40 * CHUNK + 5],
-    ],
-  );
-});
+}
 
 test("rejects_unknown_path", async () => {
   const run = await setUp();
   await assert.rejects(fetchFiles(run.manifest, ["no.such"], run.store, FAST), withCode("not_found", /no\.such/));
-  await assert.rejects(readFile(run.manifest, "no.such", run.store), withCode("not_found"));
+  await assert.rejects(readStored(run, "no.such"), withCode("not_found"));
 });
 
 test("variantStatus and removeVariant", async () => {

@@ -9,6 +9,7 @@ import { Worker } from "node:worker_threads";
 import { EngineDecoderSession } from "../../../static/engine/decoder_session.js";
 import { EngineEncoderSession } from "../../../static/engine/encoder_session.js";
 import { loadEngine } from "../../../static/engine/engine.js";
+import { instantiateKernels } from "../../../static/engine/kernels.js";
 
 // Node 20 hides relaxed SIMD behind a flag, and its baseline compiler gets one of its instructions wrong.
 setFlagsFromString("--experimental-wasm-relaxed-simd");
@@ -57,20 +58,30 @@ function createWorker() {
   return handle;
 }
 
+/** Reads shards whole, one after the other. @param {string} folder */
+export function wholeShards(folder) {
+  return async (locations, take) => {
+    for (const location of locations) take(location, 0, await readFile(join(folder, location)));
+  };
+}
+
 /**
- * A session on some `.onnx` file.
+ * An engine on some `.onnx` file.
  * @param {string} path
  * @param {{file: string, shared: boolean}} build
- * @param {{threads?: number, contextLength?: number, read?: (path: string) => Promise<Uint8Array>}} [options] read gets a shard's path
+ * @param {{threads?: number, contextLength?: number, readShards?: import("../../../static/engine/engine.js").EngineOptions["readShards"],
+ *   below?: number}} [options] below: bytes of memory that are taken before
  */
-export async function openSession(path, build, { threads = 1, contextLength = 1024, read = readFile } = {}) {
-  const engine = await loadEngine(await readFile(path), {
-    module: await compileKernels(build.file),
-    threads,
-    shared: build.shared,
-    contextLength,
-    readShard: (location) => read(join(dirname(path), location)),
-    createWorker,
-  });
+export async function openEngine(path, build, { threads = 1, contextLength = 1024, readShards = wholeShards(dirname(path)), below = 0 } = {}) {
+  const module = await compileKernels(build.file);
+  const kernels = await instantiateKernels(module, build.shared);
+  kernels.memory.allocate(below);
+  return loadEngine(await readFile(path), { module, kernels, threads, contextLength, readShards, createWorker });
+}
+
+/** A session on some `.onnx` file; options as for openEngine. */
+export async function openSession(path, build, options = {}) {
+  const engine = await openEngine(path, build, options);
+  const { threads = 1 } = options;
   return engine.plan.model.decoder ? new EngineDecoderSession(engine, threads) : new EngineEncoderSession(engine, threads);
 }
