@@ -38,6 +38,7 @@ export { FeatherweightError, probeDevice };
  * @property {string} [backend] "auto" (default), "ort-wasm", "ort-webgpu", ...
  * @property {number} [threads] default: by the device's cores, 8 at most; 1 where the page is not cross-origin isolated
  * @property {number} [contextLength] tokens the KV cache may hold; default and upper limit: the model's own
+ * @property {"fp16" | "fp32" | "int8"} [kvDtype] what our engine's KV cache holds; default: fp16
  * @property {(progress: LoadProgress) => void} [onProgress]
  * @property {AbortSignal} [signal] stops the load; what was downloaded and verified stays in the store
  */
@@ -124,13 +125,13 @@ export function removeVariant(manifestUrl, dtype) {
  * @returns {Promise<Model>}
  * @throws {FeatherweightError} integrity, quota, network, unsupported, out_of_memory, aborted, bad_manifest, not_found
  */
-export async function loadModel(manifestUrl, { dtype, backend, threads, contextLength, onProgress, signal } = {}) {
+export async function loadModel(manifestUrl, { dtype, backend, threads, contextLength, kvDtype, onProgress, signal } = {}) {
   void requestPersistence(); // browsers expose the question to pages only
   const connection = connect(startWorker("featherweight-model"));
   try {
     const loaded = await connection.call(
       "load",
-      { manifestUrl: absolute(manifestUrl), dtype, backend, threads, contextLength },
+      { manifestUrl: absolute(manifestUrl), dtype, backend, threads, contextLength, kvDtype },
       { signal, onEvent: (event) => onProgress?.(/** @type {LoadProgress} */ (event)) },
     );
     return new Model(connection, loaded);

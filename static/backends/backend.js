@@ -20,6 +20,7 @@
  * @typedef {object} BackendOptions
  * @property {number} threads at least 1, and 1 where the page is not cross-origin isolated
  * @property {number} contextLength tokens the KV cache may hold
+ * @property {"fp32" | "fp16" | "int8"} [kvDtype] what the KV cache holds, where the backend lets one choose
  * @property {AbortSignal} [signal]
  */
 

@@ -18,7 +18,7 @@ const KERNELS = new URL("../wasm/", import.meta.url);
 export const wasm = { name: "wasm", load };
 
 /** @param {VariantContext} context @param {BackendOptions} options @returns {Promise<Session>} */
-async function load({ variant, files }, { threads, contextLength, signal }) {
+async function load({ variant, files }, { threads, contextLength, kvDtype, signal }) {
   const shared = globalThis.crossOriginIsolated === true;
   const count = shared ? threads : 1;
   const [module, graph] = await Promise.all([compileKernels(kernelFile(shared), signal), files.read(variant.graph)]);
@@ -28,6 +28,7 @@ async function load({ variant, files }, { threads, contextLength, signal }) {
     kernels: await instantiateKernels(module, shared),
     threads: count,
     contextLength,
+    kvDtype,
     readShards: (locations, take) =>
       files.stream(listed(variant, folder, locations), (path, offset, bytes) => take(path.slice(folder.length), offset, bytes)),
   });

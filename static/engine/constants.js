@@ -13,7 +13,7 @@ import { FLOAT, FLOAT16, INT32, INT64 } from "./onnx_model.js";
 /** More than this is a weight, which nobody folds. */
 const MAX_ELEMENTS = 1 << 24;
 
-/** @type {Readonly<Record<string, (args: Constant[], node: Node) => Constant>>} */
+/** @type {Readonly<Record<string, (args: Constant[], maxRange: number) => Constant>>} */
 const FOLDERS = {
   Cast: ([value]) => value,
   Reshape: ([value, shape]) => ({ dims: resolveShape(value, [...shape.data]), data: value.data }),
@@ -22,8 +22,8 @@ const FOLDERS = {
     for (const axis of [...axes.data].sort((a, b) => a - b)) dims.splice(axis, 0, 1);
     return { dims, data: value.data };
   },
-  Range: ([start, limit, delta]) => {
-    const count = Math.max(0, Math.ceil((limit.data[0] - start.data[0]) / delta.data[0]));
+  Range: ([start, limit, delta], maxRange) => {
+    const count = Math.min(maxRange, Math.max(0, Math.ceil((limit.data[0] - start.data[0]) / delta.data[0])));
     if (!(count <= MAX_ELEMENTS)) throw new RangeError(`a range of ${count}`);
     return { dims: [count], data: Float64Array.from({ length: count }, (_, at) => start.data[0] + at * delta.data[0]) };
   },
@@ -36,9 +36,10 @@ const FOLDERS = {
  * The value of a constant expression.
  * @param {Graph} graph
  * @param {string} name
+ * @param {number} [maxRange] a Range ends after so many numbers: what is made of positions stops where the context does
  * @returns {Constant | null} null when it depends on an input, on an operator without folding, or on external data
  */
-export function foldConstant(graph, name) {
+export function foldConstant(graph, name, maxRange = Infinity) {
   const initializer = graph.initializers.get(name);
   if (initializer) return initializer.raw && readTensor(initializer);
   const node = graph.producer(name);
@@ -46,15 +47,21 @@ export function foldConstant(graph, name) {
   if (!node || !fold) return null;
   const args = [];
   for (const input of node.inputs) {
-    const value = foldConstant(graph, input);
+    const value = foldConstant(graph, input, maxRange);
     if (!value) return null;
     args.push(value);
   }
   try {
-    return fold(args, node);
+    return fold(args, maxRange);
   } catch (error) {
     throw cannotLower(node, `its constant value cannot be computed (${error instanceof Error ? error.message : error})`);
   }
+}
+
+/** The number that a constant of one element holds. @param {Graph} graph @param {string} name @returns {number | null} */
+export function scalarOf(graph, name) {
+  const value = foldConstant(graph, name);
+  return value?.data.length === 1 ? value.data[0] : null;
 }
 
 /**

@@ -16,6 +16,7 @@ const ENCODER_ROWS = 512;
  * @property {import("./kernels.js").Kernels} kernels an instance of them
  * @property {number} threads more than 1 only where the kernels' memory is shared
  * @property {number} contextLength tokens that the KV cache may hold
+ * @property {import("./lower_model.js").KvDtype} [kvDtype] what the cache of a decoder holds
  * @property {(locations: readonly string[], take: TakeWeights) => Promise<void>} readShards external-data files by the
  *   names that the graph gives them: gives every byte once, in any order
  * @property {() => import("./thread_pool.js").ThreadHandle} [createWorker]
@@ -36,8 +37,8 @@ const ENCODER_ROWS = 512;
  * @returns {Promise<Engine>}
  * @throws {FeatherweightError} unsupported before a shard is read, where the engine cannot run the graph; out_of_memory
  */
-export async function loadEngine(graph, { module, kernels, threads, contextLength, readShards, createWorker }) {
-  const model = lowerModel(graph, kernels);
+export async function loadEngine(graph, { module, kernels, threads, contextLength, kvDtype, readShards, createWorker }) {
+  const model = lowerModel(graph, kernels, { kvDtype, contextLength });
   const limit = Math.min(contextLength, model.positions);
   const maxRows = model.decoder ? DECODER_ROWS : Math.max(ENCODER_ROWS, limit);
   // Sequences of an encoder each start at an aligned slot: in the worst case all have one token.

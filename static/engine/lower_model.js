@@ -6,7 +6,13 @@ import { LoweringContext } from "./lowering/context.js";
 import { LOWERINGS } from "./lowering/registry.js";
 import { parseModel } from "./onnx_model.js";
 import { runPasses } from "./passes/passes.js";
+import { KV_TYPE } from "./plan_format.js";
 import { WeightLayout } from "./weight_layout.js";
+
+/** What a KV cache may hold: float32, float16, or 8-bit codes with a scale per token and head. @typedef {"fp32" | "fp16" | "int8"} KvDtype */
+
+/** @type {Readonly<Record<KvDtype, number>>} */
+export const KV_TYPES = Object.freeze({ fp32: KV_TYPE.F32, fp16: KV_TYPE.F16, int8: KV_TYPE.I8 });
 
 /**
  * A model before memory is laid out.
@@ -25,10 +31,13 @@ import { WeightLayout } from "./weight_layout.js";
 /**
  * @param {Uint8Array} bytes of the `.onnx` file
  * @param {import("./kernels.js").Kernels} kernels
+ * @param {{kvDtype?: KvDtype, contextLength?: number}} [options] kvDtype is what a decoder's cache holds; an encoder's lives
+ *   for one run and is exact
  * @returns {LoweredModel}
  * @throws {FeatherweightError} unsupported: an operator, option or shape that the engine has no kernel for
  */
-export function lowerModel(bytes, kernels) {
+export function lowerModel(bytes, kernels, { kvDtype = "fp16", contextLength = Infinity } = {}) {
+  if (!(kvDtype in KV_TYPES)) throw new RangeError(`kvDtype is one of ${Object.keys(KV_TYPES).join(", ")}, not ${kvDtype}`);
   const graph = new Graph(parseModel(bytes));
   const decoder = graph.inputs.has("num_logits_to_keep");
   const [outputName, second] = graph.outputs;
@@ -36,10 +45,11 @@ export function lowerModel(bytes, kernels) {
     throw new FeatherweightError("unsupported", `The engine gives one output of an encoder; this graph has "${second}" too.`);
   }
   runPasses(graph);
-  const context = new LoweringContext(graph, new WeightLayout(kernels), LOWERINGS);
+  const kvType = decoder ? KV_TYPES[kvDtype] : KV_TYPE.F32;
+  const context = new LoweringContext(graph, new WeightLayout(kernels), LOWERINGS, { kvType, contextLength });
   const output = context.value(outputName);
   const { steps, buffers, weights, cache, vocabulary, positions } = context;
-  if (!cache || cache.half !== decoder || output.stride !== output.width || output.offset !== 0 || !Number.isFinite(vocabulary)) {
+  if (!cache || cache.causal !== decoder || output.stride !== output.width || output.offset !== 0 || !Number.isFinite(vocabulary)) {
     throw new FeatherweightError("unsupported", "The engine runs decoders and encoders with attention; this graph is neither.");
   }
   return { steps, buffers, weights, output, outputName, cache, decoder, vocabulary, positions };

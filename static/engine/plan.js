@@ -1,7 +1,7 @@
 /** Owns a lowered model in the kernels' memory: the step list, the tables of rows, the pages of the KV cache. */
 
 import { lifetimesOf, planArena } from "./arena.js";
-import { OP, PAGE_TOKENS, PLAN, ROWS, SLOT_ALIGNMENT, STEP_FIELDS, TILE_ROWS, TILE_WORDS } from "./plan_format.js";
+import { FLOAT_FIELDS, OP, PAGE_TOKENS, PARTIAL_EXTRA, PLAN, ROWS, SLOT_ALIGNMENT, STEP_FIELDS, TILE_ROWS, TILE_WORDS } from "./plan_format.js";
 
 /**
  * @typedef {import("./kernels.js").Kernels} Kernels
@@ -54,9 +54,26 @@ export class Plan {
     words[PLAN.PAGES] = this.tables.pages;
     words[PLAN.TILES] = this.tables.tiles;
     this.outputAddress = this.#writeSteps(steps, weights);
-    const { layers, kvHeads, headDim, half } = model.cache;
-    this.pageBytes = layers * kvHeads * 2 * PAGE_TOKENS * headDim * (half ? 2 : 4);
-    this.causal = model.steps.some(({ op, mode }) => op === OP.ATTEND && mode === 1);
+    this.pageBytes = model.cache.pageBytes;
+    const attention = model.steps.filter(({ op }) => op === OP.ATTEND);
+    this.causal = attention.some(({ mode }) => mode === 1);
+    this.#reservePartials(words, attention, model.decoder ? maxSlots : maxRows);
+  }
+
+  /**
+   * Room for one tile over ranges of keys (fw_attend_ranges): decoding cuts a long context among the threads.
+   * @param {Uint32Array} words of the plan
+   * @param {readonly import("./lowering/context.js").Step[]} attention
+   * @param {number} maxKeys that a row sees
+   */
+  #reservePartials(words, attention, maxKeys) {
+    const perRow = Math.max(...attention.map(({ heads, kvHeads, headDim }) => (Number(heads) / Number(kvHeads)) * (Number(headDim) + PARTIAL_EXTRA)));
+    const kvHeads = Math.max(...attention.map((step) => Number(step.kvHeads)));
+    const floats = Math.ceil(maxKeys / PAGE_TOKENS) * TILE_ROWS * perRow;
+    const { memory } = this.kernels;
+    words[PLAN.PARTIAL_FLOATS] = floats;
+    words[PLAN.PARTIALS] = memory.allocate(4 * kvHeads * floats);
+    words[PLAN.ARRIVALS] = memory.allocate(4 * kvHeads);
   }
 
   /** Make room in the cache for slots below `count`. @param {number} count */
@@ -139,7 +156,7 @@ export class Plan {
       for (const [field, value] of Object.entries(step)) {
         const word = STEP_FIELDS.indexOf(field);
         if (typeof value !== "number") words[word] = resolve(value);
-        else if (field === "scale") memory.floats(start, STEP_FIELDS.length)[word] = value;
+        else if (FLOAT_FIELDS.includes(field)) memory.floats(start, STEP_FIELDS.length)[word] = value;
         else words[word] = value;
       }
     }

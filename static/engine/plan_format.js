@@ -15,9 +15,25 @@ export const OP = Object.freeze({
 
 export const ROWS = Object.freeze({ ALL: 0, LAST: 1, FIRST: 2 });
 
-export const FUNCTION = Object.freeze({ COPY: 0, ADD: 1, MUL: 2, SILU: 3, SILU_MUL: 4, GELU: 5, RELU: 6 });
+export const FUNCTION = Object.freeze({
+  COPY: 0,
+  ADD: 1,
+  SUB: 2,
+  MUL: 3,
+  SCALE: 4,
+  RELU: 5,
+  QUICK_GELU: 6,
+  GELU: 7,
+  GELU_TANH: 8,
+  SOFT_CAP: 9,
+});
+/** Added to a function whose result is multiplied by the second operand. */
+export const GATED = 16;
 
-/** Fields of fw_step in order; "scale" is a float, the others are unsigned integers. */
+/** What the KV cache holds. */
+export const KV_TYPE = Object.freeze({ F32: 0, F16: 1, I8: 2 });
+
+/** Fields of fw_step in order; those of FLOAT_FIELDS are floats, the others unsigned integers. */
 export const STEP_FIELDS = Object.freeze([
   "op",
   "rowsKind",
@@ -38,12 +54,16 @@ export const STEP_FIELDS = Object.freeze([
   "heads",
   "kvHeads",
   "headDim",
-  "half",
+  "kvType",
   "layerOffset",
   "scale",
+  "softcap",
+  "window",
+  "rotaryDim",
   "cosine",
   "sine",
 ]);
+export const FLOAT_FIELDS = Object.freeze(["scale", "softcap"]);
 
 /** Word of each field of fw_plan. */
 export const PLAN = Object.freeze({
@@ -60,7 +80,10 @@ export const PLAN = Object.freeze({
   SLOTS: 15,
   PAGES: 16,
   TILES: 17,
-  WORDS: 18,
+  PARTIALS: 18,
+  ARRIVALS: 19,
+  PARTIAL_FLOATS: 20,
+  WORDS: 21,
 });
 
 export const TILE_WORDS = 4;
@@ -68,5 +91,7 @@ export const PAGE_TOKENS = 256;
 /** A sequence starts at a multiple of this many slots. */
 export const SLOT_ALIGNMENT = 32;
 export const MAX_HEAD_DIM = 256;
+/** Floats that a query over a range of keys leaves beside its head. */
+export const PARTIAL_EXTRA = 2;
 /** Rows that one attention job takes. */
 export const TILE_ROWS = 8;

@@ -84,14 +84,11 @@ export class WeightLayout {
     return offset;
   }
 
-  /** A table that is computed once. @param {string} key @param {() => Float32Array} compute @returns {number} offset */
-  literal(key, compute) {
-    return this.#once(`literal ${key}`, () => {
-      const values = compute();
-      const offset = this.reserve(values.byteLength);
-      this.literals.push({ offset, values });
-      return offset;
-    });
+  /** A table that was computed. @param {Float32Array} values @returns {number} offset */
+  literal(values) {
+    const offset = this.reserve(values.byteLength);
+    this.literals.push({ offset, values });
+    return offset;
   }
 
   /** @param {string} key @param {() => number} reserve */

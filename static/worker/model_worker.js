@@ -27,6 +27,7 @@ import { createTask, readTextFiles } from "./model_parts.js";
  * @property {string} [backend]
  * @property {number} [threads]
  * @property {number} [contextLength]
+ * @property {"fp16" | "fp32" | "int8"} [kvDtype]
  */
 
 /**
@@ -54,7 +55,7 @@ let lastCall = Promise.resolve();
  * @param {CallContext} context
  * @returns {Promise<Loaded>}
  */
-async function load({ manifestUrl, dtype, backend = "auto", threads, contextLength }, { signal, emit }) {
+async function load({ manifestUrl, dtype, backend = "auto", threads, contextLength, kvDtype }, { signal, emit }) {
   const startedAt = performance.now();
   const manifest = await loadManifest(manifestUrl, { signal });
   const { model } = manifest;
@@ -76,6 +77,7 @@ async function load({ manifestUrl, dtype, backend = "auto", threads, contextLeng
   const limits = {
     threads: usableThreads(threads),
     contextLength: Math.min(contextLength ?? model.contextLength, model.contextLength),
+    kvDtype,
   };
   /** @type {[Session, import("./model_parts.js").TextFiles]} */
   let parts;

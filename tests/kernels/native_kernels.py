@@ -19,7 +19,22 @@ class KvCache(ctypes.Structure):
         ("pages", ctypes.c_void_p),
         ("layer_offset", ctypes.c_uint32),
         ("head_dim", ctypes.c_uint32),
-        ("half", ctypes.c_uint32),
+        ("type", ctypes.c_uint32),
+    )
+
+
+class Attention(ctypes.Structure):
+    """``fw_attention`` of the header."""
+
+    _fields_ = (
+        ("rows", ctypes.c_uint32),
+        ("heads_per_kv", ctypes.c_uint32),
+        ("key_base", ctypes.c_uint32),
+        ("keys", ctypes.c_uint32),
+        ("causal", ctypes.c_uint32),
+        ("window", ctypes.c_uint32),
+        ("scale", ctypes.c_float),
+        ("softcap", ctypes.c_float),
     )
 
 
@@ -71,6 +86,8 @@ def argument(value):
     """A Python value as C reads it."""
     if value is None or isinstance(value, np.ndarray):
         return pointer(value)
+    if isinstance(value, ctypes.Structure):
+        return ctypes.byref(value)
     return ctypes.c_float(value) if isinstance(value, float) else value
 
 

@@ -3,92 +3,188 @@
 import numpy as np
 import pytest
 
-from tests.kernels.native_kernels import PAGE_TOKENS, KvCache
+from tests.kernels.native_kernels import PAGE_TOKENS, Attention, KvCache
 
-TOLERANCE = {0: 2e-5, 1: 3e-3}
+F32, F16, I8 = 0, 1, 2
+# Largest error of an output whose values are standard normal: what rounding keys and values to the type costs.
+TOLERANCE = {F32: 2e-5, F16: 3e-3, I8: 6e-2}
+EXTRA = 2
 
 
 class PagedCache:
     """One layer's cache in numpy memory, behind a struct that the kernels read."""
 
-    def __init__(self, pages: int, heads: int, dim: int, half: int) -> None:
-        width = 2 * PAGE_TOKENS * heads * dim * (2 if half else 4)
+    def __init__(self, kernels, pages: int, heads: int, dim: int, kind: int) -> None:
+        width = heads * kernels.kv_head_bytes(dim, kind)
         self.memory = np.full((pages, width + 64), 0xFF, np.uint8)  # NaN wherever nothing was stored
         # pages in reverse order, so that a kernel which takes them for contiguous is found out
         self.table = np.array([row.ctypes.data for row in self.memory[::-1]], np.uint64)
-        self.struct = np.frombuffer(bytearray(KvCache(self.table.ctypes.data, 64, dim, half)), np.uint8)
+        self.struct = KvCache(self.table.ctypes.data, 64, dim, kind)
 
 
 def rotated(x: np.ndarray, cosine: np.ndarray, sine: np.ndarray) -> np.ndarray:
-    """x [rows, heads, dim], tables [rows, dim / 2]."""
-    a, b = np.split(x.astype(np.float64), 2, axis=-1)
+    """x [rows, heads, dim], tables [rows, half of the rotated elements]."""
+    half = cosine.shape[1]
+    a, b, rest = np.split(x.astype(np.float64), [half, 2 * half], axis=-1)
     c, s = cosine[:, None], sine[:, None]
-    return np.concatenate([a * c - b * s, b * c + a * s], axis=-1)
+    return np.concatenate([a * c - b * s, b * c + a * s, rest], axis=-1)
 
 
-def plain_attention(q, k, v, causal: int) -> np.ndarray:
+def plain_attention(q, k, v, *, causal: bool, window: int, softcap: float) -> np.ndarray:
     """q [rows, heads, dim], k and v [keys, kv_heads, dim]."""
     rows, heads, dim = q.shape
     keys, kv_heads, _ = k.shape
     k, v = (np.repeat(x, heads // kv_heads, axis=1) for x in (k, v))
     scores = np.einsum("rhd,khd->hrk", q, k) / np.sqrt(dim)
-    if causal:
-        future = np.arange(keys)[None] > np.arange(keys - rows, keys)[:, None]
-        scores = np.where(future[None], -np.inf, scores)
+    if softcap:
+        scores = softcap * np.tanh(scores / softcap)
+    last = np.arange(keys - rows, keys)[:, None] if causal else np.full((rows, 1), keys - 1)
+    at = np.arange(keys)[None]
+    hidden = (at > last) | ((at <= last - window) if window else False)
+    scores = np.where(hidden[None], -np.inf, scores)
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     return np.einsum("hrk,khd->rhd", weights / weights.sum(-1, keepdims=True), v)
 
 
-def run(kernels, rng, *, rows, keys, heads, kv_heads, dim, causal, half, base=0, sharpness=1.0):
+def run(
+    kernels, rng, *, rows, keys, heads, kv_heads, dim, kind, causal=1, base=0, sharpness=1.0, window=0, softcap=0.0,
+    rotary_dim=None, ranges=False,
+):  # fmt: skip
     """Append ``keys`` tokens from slot ``base`` on and let the last ``rows`` of them attend."""
-    cache = PagedCache(-(-(base + keys) // PAGE_TOKENS), kv_heads, dim, half)
+    cache = PagedCache(kernels, -(-(base + keys) // PAGE_TOKENS), kv_heads, dim, kind)
+    half = (dim if rotary_dim is None else rotary_dim) // 2
     q = (rng.standard_normal((keys, heads, dim)) * sharpness).astype(np.float32)
     k, v = (rng.standard_normal((keys, kv_heads, dim)).astype(np.float32) for _ in range(2))
-    angles = np.arange(keys)[:, None] * 0.3 / (1 + np.arange(dim // 2))
+    angles = np.arange(keys)[:, None] * 0.3 / (1 + np.arange(half))
     cosine, sine = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
     exact = plain_attention(
-        rotated(q, cosine, sine)[keys - rows :], rotated(k, cosine, sine), v.astype(np.float64), causal
-    )
+        rotated(q, cosine, sine)[keys - rows :], rotated(k, cosine, sine), v.astype(np.float64),
+        causal=bool(causal), window=window, softcap=softcap,
+    )  # fmt: skip
     positions, slots = np.arange(keys, dtype=np.uint32), np.arange(base, base + keys, dtype=np.uint32)
     widths = (q, heads * dim, k, kv_heads * dim, v, kv_heads * dim)
-    kernels.append_kv(cache.struct, *widths, cosine, sine, positions, slots, keys, heads, kv_heads)
-    y = np.zeros((rows, heads, dim), np.float32)
+    tables = (cosine, sine) if half else (None, None)
+    kernels.append_kv(cache.struct, *widths, *tables, 2 * half, positions, slots, keys, heads, kv_heads)
+    y = np.full((rows, heads, dim), 7.0, np.float32)
     last = np.ascontiguousarray(q[keys - rows :])
+    shape = Attention(rows, heads // kv_heads, base, keys, causal, window, float(dim**-0.5), softcap)
+    sides = (last, heads * dim, y, heads * dim)
     for head in range(kv_heads):
-        shape = (rows, heads // kv_heads, base, keys, causal)
-        kernels.attend(cache.struct, head, last, heads * dim, y, heads * dim, *shape, float(dim**-0.5))
+        if not ranges:
+            kernels.attend(cache.struct, shape, head, *sides, 0, None)
+            continue
+        count = kernels.attend_ranges(shape)
+        partials = np.full((count, rows * heads // kv_heads, dim + EXTRA), np.nan, np.float32)
+        for part in reversed(range(count)):
+            kernels.attend(cache.struct, shape, head, *sides, part, partials)
+        kernels.combine_ranges(shape, head, dim, count, partials, *sides[2:])
     return y, exact
 
 
-@pytest.mark.parametrize("half", [0, 1])
+SHAPES = [
+    (1, 1, 1, 1, 8),
+    (1, 33, 3, 1, 64),
+    (5, 5, 4, 4, 32),
+    (7, 70, 9, 3, 64),
+    (3, 300, 2, 1, 16),
+    (2, 40, 8, 1, 256),
+]
+
+
+@pytest.mark.parametrize("kind", [F32, F16, I8])
 @pytest.mark.parametrize("causal", [0, 1])
-@pytest.mark.parametrize(
-    "shape", [(1, 1, 1, 1, 8), (1, 33, 3, 1, 64), (5, 5, 4, 4, 32), (7, 70, 9, 3, 64), (3, 300, 2, 1, 16)]
-)
-def test_matches_plain_softmax(kernels, rng, half, causal, shape):
+@pytest.mark.parametrize("shape", SHAPES)
+def test_matches_plain_softmax(kernels, rng, kind, causal, shape):
     rows, keys, heads, kv_heads, dim = shape
     y, exact = run(
-        kernels, rng, rows=rows, keys=keys, heads=heads, kv_heads=kv_heads, dim=dim, causal=causal, half=half
+        kernels, rng, rows=rows, keys=keys, heads=heads, kv_heads=kv_heads, dim=dim, causal=causal, kind=kind
     )
-    np.testing.assert_allclose(y, exact, rtol=0, atol=TOLERANCE[half])
+    np.testing.assert_allclose(y, exact, rtol=0, atol=TOLERANCE[kind])
 
 
-@pytest.mark.parametrize("half", [0, 1])
-def test_a_sequence_may_start_inside_a_page(kernels, rng, half):
-    y, exact = run(kernels, rng, rows=6, keys=90, heads=2, kv_heads=2, dim=24, causal=0, half=half, base=224)
-    np.testing.assert_allclose(y, exact, rtol=0, atol=TOLERANCE[half])
+@pytest.mark.parametrize("dim", [8, 24, 80, 96, 128, 256])
+@pytest.mark.parametrize("queries", [1, 3, 4, 7])
+def test_any_head_of_a_multiple_of_eight(kernels, rng, dim, queries):
+    y, exact = run(kernels, rng, rows=2, keys=45, heads=2 * queries, kv_heads=2, dim=dim, kind=F32)
+    np.testing.assert_allclose(y, exact, rtol=0, atol=TOLERANCE[F32])
 
 
-def test_sharp_scores_do_not_overflow(kernels, rng):
-    y, exact = run(kernels, rng, rows=4, keys=64, heads=2, kv_heads=1, dim=32, causal=1, half=0, sharpness=500.0)
-    np.testing.assert_allclose(y, exact, rtol=0, atol=2e-3)
+@pytest.mark.parametrize("kind", [F32, F16])
+@pytest.mark.parametrize("window", [1, 5, 32, 33, 299, 1000])
+@pytest.mark.parametrize("ranges", [False, True])
+def test_a_window_hides_what_lies_before_it(kernels, rng, kind, window, ranges):
+    y, exact = run(kernels, rng, rows=8, keys=600, heads=3, kv_heads=1, dim=16, kind=kind, window=window, ranges=ranges)
+    np.testing.assert_allclose(y, exact, rtol=0, atol=TOLERANCE[kind])
+
+
+@pytest.mark.parametrize("keys", [1, 255, 256, 257, 1000])
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("kind", [F32, F16, I8])
+def test_ranges_of_keys_combine_to_the_whole(kernels, rng, keys, rows, kind):
+    rows = min(rows, keys)
+    y, exact = run(kernels, rng, rows=rows, keys=keys, heads=6, kv_heads=2, dim=32, kind=kind, ranges=True)
+    np.testing.assert_allclose(y, exact, rtol=0, atol=TOLERANCE[kind])
+
+
+def test_a_window_leaves_ranges_out(kernels):
+    full = Attention(1, 1, 0, 2000, 1, 0, 1.0, 0.0)
+    windowed = Attention(1, 1, 0, 2000, 1, 100, 1.0, 0.0)
+    assert kernels.attend_ranges(full) == 8
+    assert kernels.attend_ranges(windowed) == 1
+
+
+@pytest.mark.parametrize("softcap", [0.5, 50.0])
+def test_scores_are_capped_softly(kernels, rng, softcap):
+    y, exact = run(
+        kernels, rng, rows=3, keys=40, heads=4, kv_heads=2, dim=16, kind=F32, softcap=softcap, sharpness=20.0
+    )
+    np.testing.assert_allclose(y, exact, rtol=0, atol=5e-4)
+
+
+@pytest.mark.parametrize("rotary_dim", [0, 16, 48])
+def test_elements_beyond_the_rotation_stay(kernels, rng, rotary_dim):
+    y, exact = run(kernels, rng, rows=4, keys=30, heads=2, kv_heads=1, dim=64, kind=F32, rotary_dim=rotary_dim)
+    np.testing.assert_allclose(y, exact, rtol=0, atol=TOLERANCE[F32])
+
+
+@pytest.mark.parametrize("kind", [F32, F16, I8])
+def test_a_sequence_may_start_inside_a_page(kernels, rng, kind):
+    y, exact = run(kernels, rng, rows=6, keys=90, heads=2, kv_heads=2, dim=24, causal=0, kind=kind, base=224)
+    np.testing.assert_allclose(y, exact, rtol=0, atol=TOLERANCE[kind])
+
+
+@pytest.mark.parametrize("kind", [F32, F16])
+def test_sharp_scores_do_not_overflow(kernels, rng, kind):
+    y, exact = run(kernels, rng, rows=4, keys=64, heads=2, kv_heads=1, dim=32, kind=kind, sharpness=500.0)
+    atol = 2e-3 if kind == F32 else 0.5  # the winner's margin is as sharp as the rounding of its key allows
+    np.testing.assert_allclose(y, exact, rtol=0, atol=atol)
+
+
+def attended(kernels, kind: int, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """What one query of zeros sees in a cache of one token."""
+    dim = k.shape[1]
+    cache = PagedCache(kernels, 1, 1, dim, kind)
+    q, slots = np.zeros((1, dim), np.float32), np.zeros(1, np.uint32)
+    kernels.append_kv(cache.struct, q, dim, k, dim, v, dim, None, None, 0, slots, slots, 1, 1, 1)
+    y = np.zeros((1, dim), np.float32)
+    kernels.attend(cache.struct, Attention(1, 1, 0, 1, 1, 0, 1.0, 0.0), 0, q, dim, y, dim, 0, None)
+    return y
 
 
 def test_half_cache_saturates_instead_of_overflowing(kernels):
-    cache = PagedCache(1, 1, 8, 1)
     k = np.full((1, 8), 1e6, np.float32)
-    q, slots = np.zeros((1, 8), np.float32), np.zeros(1, np.uint32)
-    kernels.append_kv(cache.struct, q, 8, k, 8, -k, 8, None, None, slots, slots, 1, 1, 1)
-    y = np.zeros((1, 8), np.float32)
-    kernels.attend(cache.struct, 0, q, 8, y, 8, 1, 1, 0, 1, 1, 1.0)
-    np.testing.assert_array_equal(y, np.full((1, 8), -65504, np.float32))
+    np.testing.assert_array_equal(attended(kernels, F16, k, -k), np.full((1, 8), -65504, np.float32))
+
+
+@pytest.mark.parametrize("kind", [F16, I8])
+@pytest.mark.parametrize("value", [0.0, 1e-40, 3e-7, 6e4])
+def test_extreme_values_come_back(kernels, kind, value):
+    v = np.full((1, 8), value, np.float32)
+    np.testing.assert_allclose(attended(kernels, kind, v, v), v, rtol=6e-2, atol=1e-7)
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_eight_bit_values_that_are_not_finite_give_nan(kernels, bad):
+    v = np.ones((1, 8), np.float32)
+    v[0, 3] = bad
+    assert np.isnan(attended(kernels, I8, np.ones_like(v), v)).all()

@@ -5,14 +5,37 @@ import math
 import numpy as np
 import pytest
 
+FACTOR = 1.702
+GATED = 16
+
+
+def gelu(a, _):
+    return 0.5 * a * (1 + np.vectorize(math.erf)(a / math.sqrt(2)))
+
+
+def gelu_tanh(a, _):
+    return 0.5 * a * (1 + np.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a**3)))
+
+
+def quick_gelu(a, _):
+    return a / (1 + np.exp(-FACTOR * a))
+
+
 FUNCTIONS = {
     0: lambda a, b: a,
     1: lambda a, b: a + b,
-    2: lambda a, b: a * b,
-    3: lambda a, b: a / (1 + np.exp(-a)),
-    4: lambda a, b: a / (1 + np.exp(-a)) * b,
-    5: lambda a, b: 0.5 * a * (1 + np.vectorize(math.erf)(a / math.sqrt(2))),
-    6: lambda a, b: np.maximum(a, 0),
+    2: lambda a, b: a - b,
+    3: lambda a, b: a * b,
+    4: lambda a, b: FACTOR * a,
+    5: lambda a, b: np.maximum(a, 0),
+    6: quick_gelu,
+    7: gelu,
+    8: gelu_tanh,
+    9: lambda a, b: FACTOR * np.tanh(a / FACTOR),
+    GATED + 5: lambda a, b: np.maximum(a, 0) * b,
+    GATED + 6: lambda a, b: quick_gelu(a, b) * b,
+    GATED + 7: lambda a, b: gelu(a, b) * b,
+    GATED + 8: lambda a, b: gelu_tanh(a, b) * b,
 }
 
 
@@ -72,16 +95,23 @@ def test_elementwise_matches_numpy(kernels, rng, function, width):
     a = (rng.standard_normal((3, width + 5)) * 6).astype(np.float32)
     b = rng.standard_normal((3, width)).astype(np.float32)
     y = np.zeros((3, width), np.float32)
-    kernels.elementwise(function, a, width + 5, b, width, y, 3, width)
+    kernels.elementwise(function, FACTOR, a, width + 5, b, width, y, 3, width)
     expected = FUNCTIONS[function](a[:, :width].astype(np.float64), b.astype(np.float64))
     np.testing.assert_allclose(y, expected, rtol=2e-6, atol=2e-6)
 
 
-@pytest.mark.parametrize("function", [3, 5])
+def test_elementwise_repeats_a_row_of_stride_zero(kernels, rng):
+    a, b = rng.standard_normal((3, 12)).astype(np.float32), rng.standard_normal(12).astype(np.float32)
+    y = np.zeros((3, 12), np.float32)
+    kernels.elementwise(1, 0.0, a, 12, b, 0, y, 3, 12)
+    np.testing.assert_array_equal(y, a + b)
+
+
+@pytest.mark.parametrize("function", [6, 7, 8])
 def test_activation_functions_survive_extremes(kernels, function):
     a = np.array([[-np.inf, -1e30, -100.0, -0.0, 0.0, 100.0, 1e30, 3e38]], np.float32)
     y = np.zeros_like(a)
-    kernels.elementwise(function, a, 8, a, 8, y, 1, 8)
+    kernels.elementwise(function, FACTOR, a, 8, a, 8, y, 1, 8)
     np.testing.assert_allclose(y[0, 1:], [0, 0, 0, 0, 100, 1e30, 3e38], atol=1e-7)
 
 

@@ -1,44 +1,49 @@
-/** Owns the lowering of activation functions. */
+/** Owns the lowering of activation functions, alone or multiplied by a second input. */
 
 import { cannotLower } from "../graph.js";
-import { FUNCTION, OP } from "../plan_format.js";
-import { read, sameRows } from "./context.js";
+import { FUNCTION, GATED } from "../plan_format.js";
+import { emitElementwise, sameRows } from "./context.js";
 
 /**
  * @typedef {import("./context.js").LoweringContext} LoweringContext
  * @typedef {import("../graph.js").Node} Node
  */
 
-/** @param {LoweringContext} context @param {Node} node @param {number} mode */
-function unary(context, node, mode) {
-  const value = context.value(node.inputs[0]);
-  const output = context.define(node.outputs[0], value.width, value.rowsKind);
-  context.emit({ op: OP.ELEMENTWISE, mode, rowsKind: value.rowsKind, width: value.width, ...read("input", value), ...read("output", output) });
+/**
+ * A function of the kernels and its factor.
+ * @typedef {{mode: number, factor: number}} Activation
+ */
+
+/** ai.onnx and com.microsoft agree on these names. @type {Readonly<Record<string, (node: Node) => Activation>>} */
+const ACTIVATIONS = {
+  FastGelu: () => ({ mode: FUNCTION.GELU_TANH, factor: 0 }),
+  Gelu: ({ attributes: { approximate = "none" } }) => ({ mode: approximate === "tanh" ? FUNCTION.GELU_TANH : FUNCTION.GELU, factor: 0 }),
+  QuickGelu: ({ attributes: { alpha = 1.702 } }) => ({ mode: FUNCTION.QUICK_GELU, factor: Number(alpha) }),
+  Relu: () => ({ mode: FUNCTION.RELU, factor: 0 }),
+  Tanh: () => ({ mode: FUNCTION.SOFT_CAP, factor: 1 }),
+};
+
+/** What a node computes of its first input alone, when it is an activation. @param {Node} node @returns {Activation | null} */
+export function activationOf(node) {
+  return ACTIVATIONS[node.opType] && !node.inputs[1] ? ACTIVATIONS[node.opType](node) : null;
 }
 
-/** The exact form; a fused bias is already in the product before. @param {LoweringContext} context @param {Node} node */
-export function lowerGelu(context, node) {
-  if ((node.attributes.approximate ?? "none") !== "none") throw cannotLower(node, "only the exact form has a kernel");
-  unary(context, node, FUNCTION.GELU);
+/** A bias of FastGelu is in the product before. @param {LoweringContext} context @param {Node} node */
+export function lowerActivation(context, node) {
+  const activation = activationOf(node);
+  if (!activation) throw cannotLower(node, "its bias belongs to no product");
+  emitElementwise(context, node, { ...activation, a: context.value(node.inputs[0]) });
 }
 
-/** @param {LoweringContext} context @param {Node} node */
-export function lowerRelu(context, node) {
-  unary(context, node, FUNCTION.RELU);
+/** activation(first) * second. @param {LoweringContext} context @param {Node} node */
+export function lowerGated(context, node) {
+  const [a, b] = node.inputs.map((input) => context.value(input));
+  if (!sameRows(a, b)) throw cannotLower(node, "its inputs differ in shape");
+  const { mode, factor } = /** @type {Activation} */ (node.detail);
+  emitElementwise(context, node, { mode: mode + GATED, factor, a, b });
 }
 
-/** silu(first) * second. @param {LoweringContext} context @param {Node} node */
-export function lowerGatedSilu(context, node) {
-  const [gate, up] = node.inputs.map((input) => context.value(input));
-  if (!sameRows(gate, up)) throw cannotLower(node, "its inputs differ in shape");
-  const output = context.define(node.outputs[0], gate.width, gate.rowsKind);
-  context.emit({
-    op: OP.ELEMENTWISE,
-    mode: FUNCTION.SILU_MUL,
-    rowsKind: gate.rowsKind,
-    width: gate.width,
-    ...read("input", gate),
-    ...read("second", up),
-    ...read("output", output),
-  });
+/** limit * tanh(x / limit). @param {LoweringContext} context @param {Node} node */
+export function lowerSoftCap(context, node) {
+  emitElementwise(context, node, { mode: FUNCTION.SOFT_CAP, factor: node.detail.limit, a: context.value(node.inputs[0]) });
 }

@@ -25,6 +25,7 @@ import { OP } from "../plan_format.js";
  * @property {number} width
  * @property {number} stride
  * @property {number} rowsKind one of ROWS
+ * @property {number} heads equal parts into which a Reshape cut the width; operators on the last axis work on each
  */
 
 /** A step before its addresses are numbers; the names are those of STEP_FIELDS. @typedef {Record<string, number | Address>} Step */
@@ -33,14 +34,16 @@ import { OP } from "../plan_format.js";
 
 /** Lowers the operators of one type. @typedef {(context: LoweringContext, node: Node) => void} Lowering */
 
-/** @typedef {{layers: number, kvHeads: number, headDim: number, half: boolean}} CacheShape */
+/** Bytes of a page over all layers, and whether its tokens see only those before them. @typedef {{pageBytes: number, causal: boolean}} CacheShape */
 
 export class LoweringContext {
-  /** @param {Graph} graph @param {WeightLayout} weights @param {Readonly<Record<string, Lowering>>} lowerings by operator type */
-  constructor(graph, weights, lowerings) {
+  /** @param {Graph} graph @param {WeightLayout} weights @param {Readonly<Record<string, Lowering>>} lowerings by operator type @param {{kvType: number, contextLength: number}} limits kvType is one of KV_TYPE */
+  constructor(graph, weights, lowerings, { kvType, contextLength }) {
     this.graph = graph;
     this.lowerings = lowerings;
     this.weights = weights;
+    this.kvType = kvType;
+    this.contextLength = contextLength;
     /** @type {Step[]} */
     this.steps = [];
     /** @type {Buffer[]} */
@@ -55,6 +58,8 @@ export class LoweringContext {
     this.values = new Map();
     /** @type {Map<string, {buffer: number, offset: number}>} */
     this.quantized = new Map();
+    /** @type {Map<string, {weight: number, dims: number[]}>} */
+    this.tables = new Map();
   }
 
   /** The value of that name, lowered first when it is not there yet. @param {string} name @returns {Value} */
@@ -77,9 +82,9 @@ export class LoweringContext {
     return { buffer: this.buffers.length - 1, offset: 0 };
   }
 
-  /** A new value in a buffer of its own. @param {string} name @param {number} width @param {number} rowsKind @returns {Value} */
-  define(name, width, rowsKind) {
-    const value = { ...this.buffer(4 * width, rowsKind), width, stride: width, rowsKind };
+  /** A new value in a buffer of its own. @param {string} name @param {number} width @param {number} rowsKind @param {number} [heads] @returns {Value} */
+  define(name, width, rowsKind, heads = 1) {
+    const value = { ...this.buffer(4 * width, rowsKind), width, stride: width, rowsKind, heads };
     this.values.set(name, value);
     return value;
   }
@@ -110,11 +115,16 @@ export class LoweringContext {
     return { weight: this.weights.vector(initializer) };
   }
 
-  /** A constant as numbers. @param {Node} node @param {string} name */
-  constant(node, name) {
-    const value = foldConstant(this.graph, name);
-    if (!value) throw cannotLower(node, `its input "${name}" is not constant`);
-    return value;
+  /** A table of positions that is computed, as far as the context needs it. @param {Node} node @param {string} name */
+  positionTable(node, name) {
+    const known = this.tables.get(name);
+    if (known) return known;
+    const value = foldConstant(this.graph, name, this.contextLength);
+    if (value?.dims.length !== 2) throw cannotLower(node, `its input "${name}" is no constant table`);
+    this.positions = Math.min(this.positions, value.dims[0]);
+    const table = { weight: this.weights.literal(Float32Array.from(value.data)), dims: value.dims };
+    this.tables.set(name, table);
+    return table;
   }
 }
 
@@ -125,5 +135,27 @@ export function read(field, value) {
 
 /** @param {Value} a @param {Value} b */
 export function sameRows(a, b) {
-  return a.rowsKind === b.rowsKind && a.width === b.width;
+  return a.rowsKind === b.rowsKind && a.width === b.width && a.heads === b.heads;
+}
+
+/**
+ * One step over every element of a, and of b or of a vector that all rows share.
+ * @param {LoweringContext} context
+ * @param {Node} node whose output it makes
+ * @param {{mode: number, factor?: number, a: Value, b?: Value, vector?: Address}} operands
+ */
+export function emitElementwise(context, node, { mode, factor = 0, a, b, vector }) {
+  if (vector && a.heads !== 1) throw cannotLower(node, "a vector for each head has no kernel");
+  const output = context.define(node.outputs[0], a.width, a.rowsKind, a.heads);
+  context.emit({
+    op: OP.ELEMENTWISE,
+    mode,
+    rowsKind: a.rowsKind,
+    width: a.width,
+    scale: factor,
+    ...read("input", a),
+    ...(b && read("second", b)),
+    ...(vector && { second: vector, secondStride: 0 }),
+    ...read("output", output),
+  });
 }

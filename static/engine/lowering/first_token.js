@@ -10,7 +10,7 @@ export function lowerFirstToken(context, node) {
   const index = foldConstant(context.graph, node.inputs[1]);
   if (node.attributes.axis !== 1 || index?.data.length !== 1 || index.data[0] !== 0) throw cannotLower(node, "only the first token can be picked");
   const value = context.value(node.inputs[0]);
-  if (value.rowsKind !== ROWS.ALL || value.stride !== value.width) throw cannotLower(node, "its input has no whole sequences");
+  if (value.rowsKind !== ROWS.ALL || value.stride !== value.width || value.heads !== 1) throw cannotLower(node, "its input has no whole sequences");
   const output = context.define(node.outputs[0], value.width, ROWS.FIRST);
   context.emit({
     op: OP.GATHER_F32,

@@ -14,7 +14,7 @@ export function lowerKeepLast(context, node) {
     throw cannotLower(node, "only the last rows can be cut out");
   }
   const value = context.value(node.inputs[0]);
-  if (value.rowsKind !== ROWS.ALL || value.stride !== value.width) throw cannotLower(node, "its input has no whole sequences");
+  if (value.rowsKind !== ROWS.ALL || value.stride !== value.width || value.heads !== 1) throw cannotLower(node, "its input has no whole sequences");
   const output = context.define(node.outputs[0], value.width, ROWS.LAST);
   context.emit({
     op: OP.GATHER_F32,

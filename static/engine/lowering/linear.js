@@ -15,10 +15,10 @@ export function lowerLinear(context, node) {
   const weights = parts.map(({ weight }) => weight);
   const [{ kind, bits, inner, offsets }] = weights;
   const value = context.value(node.inputs[0]);
-  if (value.width !== inner) throw cannotLower(node, `its input has ${value.width} columns, its weight ${inner}`);
+  if (value.width !== inner || value.heads !== 1) throw cannotLower(node, `its input has ${value.width} columns, its weight ${inner}`);
   const columns = weights.reduce((sum, weight) => sum + weight.columns, 0);
   const input = kind === "nbits" ? { input: context.quantize(value, bits) } : read("input", value);
-  const output = { ...context.buffer(4 * columns, value.rowsKind), width: columns, stride: columns, rowsKind: value.rowsKind };
+  const output = { ...context.buffer(4 * columns, value.rowsKind), width: columns, stride: columns, rowsKind: value.rowsKind, heads: 1 };
   const op = kind === "float" ? OP.MATMUL_F32 : bits === 4 ? OP.MATMUL_Q4 : OP.MATMUL_Q8;
   const biased = parts.some(({ bias }) => bias);
   context.emit({

@@ -18,8 +18,8 @@ export function lowerMultiHeadAttention(context, node) {
   const [, , , bias, paddingMask, scores, ...rest] = node.inputs;
   if (unidirectional || bias || paddingMask || rest.some(Boolean)) throw cannotLower(node, "its options have no kernel");
   if (scores && !isPaddingBias(context, scores)) throw cannotLower(node, "its attention_bias is more than padding");
-  emitAttention(context, node, { heads, kvHeads: heads, half: false, causal: false, layer: 0, rotary: null });
-  context.cache = { layers: 1, kvHeads: heads, headDim: context.value(node.inputs[0]).width / heads, half: false };
+  const inputs = node.inputs.slice(0, 3).map((input) => context.value(input));
+  emitAttention(context, node, inputs, { heads, kvHeads: heads, causal: false });
 }
 
 /**

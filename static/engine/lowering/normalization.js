@@ -21,8 +21,10 @@ function normalize(context, node, { centered, skip, weight, bias, skipBias }) {
   const value = context.value(node.inputs[0]);
   const added = skip ? context.value(skip) : null;
   if (added && !sameRows(value, added)) throw cannotLower(node, "its inputs differ in shape");
-  const { width, rowsKind } = value;
-  const output = context.define(node.outputs[0], width, rowsKind);
+  const { width, rowsKind, heads } = value;
+  const size = width / heads;
+  if (heads > 1 && (skip || skipBias || node.outputs[3])) throw cannotLower(node, "heads are normalized without an addition");
+  const output = context.define(node.outputs[0], width, rowsKind, heads);
   const total = node.outputs[3] ? context.define(node.outputs[3], width, rowsKind) : null;
   context.emit({
     op: OP.NORMALIZE,
@@ -31,10 +33,11 @@ function normalize(context, node, { centered, skip, weight, bias, skipBias }) {
     ...read("input", value),
     ...(added && read("second", added)),
     ...(skipBias && { third: context.vector(node, skipBias, width) }),
-    weight: context.vector(node, weight, width),
-    ...(bias && { bias: context.vector(node, bias, width) }),
+    weight: context.vector(node, weight, size),
+    ...(bias && { bias: context.vector(node, bias, size) }),
     ...(total && { total: { buffer: total.buffer, offset: total.offset } }),
     width,
+    heads,
     scale: Number(epsilon),
     ...read("output", output),
   });

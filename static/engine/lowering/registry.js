@@ -1,8 +1,8 @@
 /** Owns the table of operators that the engine can lower: a new one is one file and one row. */
 
-import { lowerGatedSilu, lowerGelu, lowerRelu } from "./activation.js";
-import { lowerAdd } from "./add.js";
+import { lowerActivation, lowerGated, lowerSoftCap } from "./activation.js";
 import { lowerAlias, lowerReshape } from "./alias.js";
+import { lowerArithmetic } from "./arithmetic.js";
 import { lowerEmbedding } from "./embedding.js";
 import { lowerFirstToken } from "./first_token.js";
 import { lowerGroupQueryAttention } from "./group_query_attention.js";
@@ -10,25 +10,34 @@ import { lowerKeepLast } from "./keep_last.js";
 import { lowerLinear } from "./linear.js";
 import { lowerMultiHeadAttention } from "./multi_head_attention.js";
 import { lowerLayerNorm, lowerRmsNorm, lowerSkipLayerNorm, lowerSkipRmsNorm } from "./normalization.js";
+import { lowerSplit } from "./split.js";
 
 /** @type {Readonly<Record<string, import("./context.js").Lowering>>} */
 export const LOWERINGS = {
-  Add: lowerAdd,
+  Add: lowerArithmetic,
   Cast: lowerAlias,
+  Div: lowerArithmetic,
   Embedding: lowerEmbedding,
-  GatedSilu: lowerGatedSilu,
+  FastGelu: lowerActivation,
+  Gated: lowerGated,
   Gather: lowerFirstToken,
-  Gelu: lowerGelu,
+  Gelu: lowerActivation,
   GroupQueryAttention: lowerGroupQueryAttention,
   Identity: lowerAlias,
   LayerNormalization: lowerLayerNorm,
   Linear: lowerLinear,
+  Mul: lowerArithmetic,
   MultiHeadAttention: lowerMultiHeadAttention,
-  Relu: lowerRelu,
+  QuickGelu: lowerActivation,
+  Relu: lowerActivation,
   Reshape: lowerReshape,
   SimplifiedLayerNormalization: lowerRmsNorm,
   SkipLayerNormalization: lowerSkipLayerNorm,
   SkipSimplifiedLayerNormalization: lowerSkipRmsNorm,
   Slice: lowerKeepLast,
+  SoftCap: lowerSoftCap,
+  Split: lowerSplit,
   Squeeze: lowerAlias,
+  Sub: lowerArithmetic,
+  Tanh: lowerActivation,
 };

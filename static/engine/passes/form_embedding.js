@@ -5,10 +5,10 @@
  *           +-- Gather(scales) -- [Cast] -- Unsqueeze --+-- Mul -- Reshape -- [Slice off the padding]
  */
 
-import { foldConstant, weightParts } from "../constants.js";
+import { foldConstant, scalarOf, weightParts } from "../constants.js";
 import { cannotLower, madeNode } from "../graph.js";
 import { FLOAT, FLOAT16 } from "../onnx_model.js";
-import { blockWeight, isScalar } from "./form_linear.js";
+import { blockWeight } from "./form_linear.js";
 
 /**
  * @typedef {import("../graph.js").Graph} Graph
@@ -37,7 +37,7 @@ function formQuantized(graph, mul) {
   const wide = graph.made(mul.inputs[1], "Unsqueeze");
   const cast = graph.made(wide?.inputs[0], "Cast");
   const scales = graph.made(cast ? cast.inputs[0] : wide?.inputs[0], "Gather");
-  if (!sub || !codes || !scales || !isScalar(graph, sub.inputs[1], 128) || codes.inputs[1] !== scales.inputs[1]) return;
+  if (!sub || !codes || !scales || scalarOf(graph, sub.inputs[1]) !== 128 || codes.inputs[1] !== scales.inputs[1]) return;
   const parts = weightParts(graph, codes.inputs[0]);
   if (!parts?.every(({ dims }) => dims.length === 3)) return;
   const blockSize = parts[0].dims[2];

@@ -1,6 +1,6 @@
 /** Owns one form for every product with a weight: MatMulNBits, MatMul and Gemm become "Linear". */
 
-import { foldConstant, weightParts } from "../constants.js";
+import { weightParts } from "../constants.js";
 import { cannotLower, madeNode } from "../graph.js";
 import { FLOAT, FLOAT16, UINT8 } from "../onnx_model.js";
 
@@ -109,10 +109,4 @@ function affineOffsets(graph, node, scales) {
     throw cannotLower(node, "its offsets do not have the shape of its scales");
   }
   return offsets;
-}
-
-/** Whether a value is one number. @param {Graph} graph @param {string} name @param {number} expected */
-export function isScalar(graph, name, expected) {
-  const value = foldConstant(graph, name);
-  return value?.data.length === 1 && value.data[0] === expected;
 }

@@ -7,8 +7,7 @@
  *     correction = Transpose([Cast] Add(Mul(Cast(scales), 8), Cast(offsets)))
  */
 
-import { foldConstant, weightParts } from "../constants.js";
-import { isScalar } from "./form_linear.js";
+import { foldConstant, scalarOf, weightParts } from "../constants.js";
 
 /**
  * @typedef {import("../graph.js").Graph} Graph
@@ -35,7 +34,7 @@ function isBlockSum(graph, sums, product) {
   if (!reduce || !reshape || reshape.inputs[0] !== product.inputs[0] || reduce.attributes.keepdims !== 0) return false;
   const shape = foldConstant(graph, reshape.inputs[1]);
   const blocks = Math.ceil(Number(product.attributes.K) / 32);
-  return isScalar(graph, reduce.inputs[1], 3) && String(shape?.data) === String([0, 0, blocks, 32]);
+  return scalarOf(graph, reduce.inputs[1]) === 3 && String(shape?.data) === String([0, 0, blocks, 32]);
 }
 
 /** @param {Graph} graph @param {string} name @param {string} scales @returns {string | null} the offsets' initializer */
@@ -44,7 +43,7 @@ function correctionOffsets(graph, name, scales) {
   const cast = graph.made(transpose?.inputs[0], "Cast");
   const add = graph.made(cast ? cast.inputs[0] : transpose?.inputs[0], "Add");
   const mul = graph.made(add?.inputs[0], "Mul");
-  if (!add || !mul || !isScalar(graph, mul.inputs[1], 8)) return null;
+  if (!add || !mul || scalarOf(graph, mul.inputs[1]) !== 8) return null;
   const [scale] = weightParts(graph, mul.inputs[0]) ?? [];
   const [offset] = weightParts(graph, add.inputs[1]) ?? [];
   return scale && offset && scale === weightParts(graph, scales)?.[0] ? offset.name : null;

@@ -1,13 +1,16 @@
-/** Owns the fusion of bias vectors into the product before them; a BiasGelu gives its bias up and stays as Gelu. */
+/** Owns the fusion of bias vectors into the product before them; activations give theirs up and stay without. */
 
 import { madeNode } from "../graph.js";
 import { FLOAT, FLOAT16 } from "../onnx_model.js";
 
 /** @typedef {import("../graph.js").Graph} Graph */
 
+/** What stays of an activation that adds a bias first. @type {Readonly<Record<string, string>>} */
+const BIASED = { BiasGelu: "Gelu", FastGelu: "FastGelu" };
+
 /** @param {Graph} graph */
 export function fuseBias(graph) {
-  for (const node of graph.all("Add", "BiasGelu")) {
+  for (const node of graph.all("Add", ...Object.keys(BIASED))) {
     const linear = graph.made(node.inputs[0], "Linear");
     const bias = graph.initializers.get(node.inputs[1]);
     if (!linear || !bias || graph.soleConsumer(linear.outputs[0]) !== node) continue;
@@ -19,6 +22,6 @@ export function fuseBias(graph) {
       node.opType === "Add" ? [linear, node] : [linear],
       madeNode("Linear", linear.name, linear.inputs, [output], { parts: [{ weight, bias }] }),
     );
-    if (node.opType === "BiasGelu") graph.replace([node], madeNode("Gelu", node.name, [output], node.outputs, null));
+    if (node.opType !== "Add") graph.replace([node], madeNode(BIASED[node.opType], node.name, [output], node.outputs, null));
   }
 }

@@ -4,13 +4,14 @@ import { formEmbedding } from "./form_embedding.js";
 import { formLinear } from "./form_linear.js";
 import { fuseAffineBlocks } from "./fuse_affine_blocks.js";
 import { fuseBias } from "./fuse_bias.js";
-import { fuseGatedSilu } from "./fuse_gated_silu.js";
+import { fuseGated } from "./fuse_gated.js";
+import { fuseSoftCap } from "./fuse_soft_cap.js";
 import { mergeProjections } from "./merge_projections.js";
 
 /** @typedef {import("../graph.js").Graph} Graph */
 
 /** @type {readonly ((graph: Graph) => void)[]} */
-const PASSES = [fuseAffineBlocks, formLinear, formEmbedding, fuseBias, fuseGatedSilu, mergeProjections];
+const PASSES = [fuseAffineBlocks, formLinear, formEmbedding, fuseBias, fuseGated, fuseSoftCap, mergeProjections];
 
 /** @param {Graph} graph */
 export function runPasses(graph) {

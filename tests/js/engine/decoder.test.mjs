@@ -82,6 +82,27 @@ describe("the engine's decoder", { skip: modelMissing(MODEL) }, () => {
     assert.equal(session.length, 0);
   });
 
+  test("keeps its choices with a cache of any type", async () => {
+    const [{ prompt_token_ids: prompt, greedy_token_ids: greedy, greedy_top1_top2_margin: margins }] = reference;
+    const bounds = { fp16: 5e-3, int8: 0.1 };
+    const exact = [];
+    for (const kvDtype of ["fp32", "fp16", "int8"]) {
+      const other = await openSession(PATH, BUILDS[0], { threads: 2, kvDtype });
+      let logits = await other.prefill(prompt);
+      for (const [at, token] of greedy.entries()) {
+        if (kvDtype === "fp32") exact.push(logits);
+        else assert.ok(distance(logits, exact[at]) < bounds[kvDtype], `${kvDtype}, token ${at}: ${distance(logits, exact[at])}`);
+        if (margins[at] >= CLEAR) assert.equal(top(logits), token, `${kvDtype}, token ${at}`);
+        logits = await other.decode(token);
+      }
+      await other.dispose();
+    }
+  });
+
+  test("refuses a cache of a type that there is not", async () => {
+    await assert.rejects(openSession(PATH, BUILDS[0], { kvDtype: "fp8" }), RangeError);
+  });
+
   for (const [at, build] of BUILDS.entries()) {
     test(`${build.file} chooses the same with any number of threads`, async () => {
       const [{ prompt_token_ids: prompt, greedy_token_ids: greedy }] = reference;

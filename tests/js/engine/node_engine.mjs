@@ -69,14 +69,14 @@ export function wholeShards(folder) {
  * An engine on some `.onnx` file.
  * @param {string} path
  * @param {{file: string, shared: boolean}} build
- * @param {{threads?: number, contextLength?: number, readShards?: import("../../../static/engine/engine.js").EngineOptions["readShards"],
+ * @param {{threads?: number, contextLength?: number, kvDtype?: "fp32" | "fp16" | "int8", readShards?: import("../../../static/engine/engine.js").EngineOptions["readShards"],
  *   below?: number}} [options] below: bytes of memory that are taken before
  */
-export async function openEngine(path, build, { threads = 1, contextLength = 1024, readShards = wholeShards(dirname(path)), below = 0 } = {}) {
+export async function openEngine(path, build, { threads = 1, contextLength = 1024, kvDtype, readShards = wholeShards(dirname(path)), below = 0 } = {}) {
   const module = await compileKernels(build.file);
   const kernels = await instantiateKernels(module, build.shared);
   kernels.memory.allocate(below);
-  return loadEngine(await readFile(path), { module, kernels, threads, contextLength, readShards, createWorker });
+  return loadEngine(await readFile(path), { module, kernels, threads, contextLength, kvDtype, readShards, createWorker });
 }
 
 /** A session on some `.onnx` file; options as for openEngine. */
