@@ -88,7 +88,7 @@ def _variant(model_dir: Path, variant: manifest.Variant, tokens: int) -> Variant
         weight_bytes=variant.weight_bytes,
         files=len(variant.files),
         operators=dict(sorted(Counter(node.op_type for node in walk(load_graph(model_dir / variant.graph))).items())),
-        macs_per_token=sum(item.macs for item in cost.per_token.values()),
+        macs_per_token=sum(item.macs for name, item in cost.per_token.items() if not name.startswith("attention")),
         context_length=tokens,
         memory_bytes=(
             variant.weight_bytes

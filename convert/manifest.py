@@ -68,7 +68,7 @@ class OperatorCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """The cost model of a variant; ``per_token`` is keyed by operator class, ``steps`` counts operators per token."""
+    """What one run costs the browser's engine (graph.cost); ``per_token`` is keyed by operator class."""
 
     per_token: Mapping[str, OperatorCost]
     steps: int

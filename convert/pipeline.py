@@ -17,6 +17,7 @@ from convert.families import find_family
 from convert.families.blocks.context import BuildContext
 from convert.families.family import Family, ModelFacts
 from convert.graph.builder import GraphBuilder
+from convert.graph.cost import FLOAT_BYTES, graph_cost
 from convert.graph.serialize import to_bytes, to_model
 from convert.progress import Progress
 from convert.publish import staging
@@ -172,8 +173,8 @@ def _config(config: Mapping[str, Any], shard_counts: Mapping[str, int]) -> bytes
 
 def _variant(plan: _Plan, graph: FileEntry, shards: Sequence[FileEntry]) -> manifest.VariantSpec:
     context, cache = plan.context, plan.facts.kv_cache
-    float_bytes = 2 if plan.dtype.float16 else 4
-    kv_values = 2 * cache.layers * cache.kv_heads * cache.head_dim if cache else 0
+    cost = graph_cost(context.graph)
+    seen = sum(item.bytes for name, item in cost.classes.items() if name.startswith("attention"))
     return manifest.VariantSpec(
         dtype=plan.dtype,
         block_size=context.block_size if plan.dtype.linear_bits else None,
@@ -185,12 +186,11 @@ def _variant(plan: _Plan, graph: FileEntry, shards: Sequence[FileEntry]) -> mani
         weight_bytes=plan.weight_bytes,
         cost=manifest.Cost(
             per_token={
-                name: manifest.OperatorCost(bytes=cost.bytes, macs=cost.macs)
-                for name, cost in sorted(context.graph.costs.items())
+                name: manifest.OperatorCost(bytes=item.bytes, macs=item.macs) for name, item in cost.classes.items()
             },
-            steps=context.graph.steps,
-            kv_bytes_per_token=kv_values * float_bytes,
-            activation_bytes_per_token=plan.facts.activation_width * float_bytes,
+            steps=cost.steps,
+            kv_bytes_per_token=seen if cache else 0,
+            activation_bytes_per_token=plan.facts.activation_width * FLOAT_BYTES,
         ),
     )
 

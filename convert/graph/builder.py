@@ -1,4 +1,4 @@
-"""Owns the graph under construction: nodes with path-like names, initializers in order of first use, and their cost."""
+"""Owns the graph under construction: nodes with path-like names, initializers in order of first use."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,14 +16,6 @@ PART_LIMIT_BYTES = 64 << 20
 
 
 @dataclass
-class Cost:
-    """What one token costs in one operator class: bytes of weights read and multiply-adds done."""
-
-    bytes: int = 0
-    macs: int = 0
-
-
-@dataclass
 class GraphBuilder:
     """Collects the parts of one ONNX graph.
 
@@ -37,9 +29,6 @@ class GraphBuilder:
     outputs: list[ValueInfoProto] = field(default_factory=list)
     initializers: dict[str, Initializer] = field(default_factory=dict)
     constants: dict[str, TensorProto] = field(default_factory=dict)
-    costs: dict[str, Cost] = field(default_factory=dict)
-    steps: int = 0
-    _folded: set[str] = field(default_factory=set)
 
     def node(
         self,
@@ -68,13 +57,6 @@ class GraphBuilder:
     ) -> None:
         """Append a node whose output names are given ("" leaves an optional output out)."""
         self.nodes.append(helper.make_node(op_type, inputs, outputs, name=path, domain=domain, **attributes))
-        if all(self._is_constant(name) for name in inputs if name):
-            self._folded.update(outputs)
-        else:
-            self.steps += 1
-
-    def _is_constant(self, name: str) -> bool:
-        return name in self.constants or name in self.initializers or name in self._folded
 
     def input(self, name: str, onnx_dtype: int, shape: Sequence[int | str]) -> str:
         """Declare a graph input."""
@@ -106,9 +88,3 @@ class GraphBuilder:
         if len(names) == 1:
             return names[0]
         return self.node("Concat", names, f"/constants/{name}/Concat", axis=0)[0]
-
-    def charge(self, operator_class: str, *, read_bytes: int = 0, macs: int = 0) -> None:
-        """Count what one token costs in an operator class."""
-        cost = self.costs.setdefault(operator_class, Cost())
-        cost.bytes += read_bytes
-        cost.macs += macs

@@ -28,10 +28,8 @@ class EmbeddingTable:
         if context.dtype.linear_bits is None:
             parts = dense_parts(tensor, float16=context.dtype.float16)
             self.dense = context.graph.initializer_parts(parts, tensor.name)
-            self.row_bytes = sum(part.nbytes for part in parts) // self.rows
         else:
             self.handle = NbitsHandle(context, tensor, context.embedding_bits)
-            self.row_bytes = self.handle.weight.nbytes // self.rows
 
     def lookup(self, ids: str, path: str) -> str:
         """Rows of the table: ids [batch, sequence] -> [batch, sequence, width].
@@ -41,7 +39,6 @@ class EmbeddingTable:
              +- [Gather(offsets) - Unsqueeze] --------------------------+
         """
         graph = self.context.graph
-        graph.charge("embedding", read_bytes=self.row_bytes)
         if self.handle is None:
             return graph.node("Gather", [self.dense, ids], f"{path}/Gather", axis=0)[0]
         weight = self.handle.weight
@@ -103,7 +100,6 @@ class EmbeddingTable:
         if self.handle is not None:
             return nbits_linear(self.context, value, self.handle, path)
         graph = self.context.graph
-        graph.charge("linear_float", read_bytes=self.row_bytes * self.rows, macs=self.rows * self.width)
         flat = graph.constant([-1, self.width], f"/constants/flat_{self.width}")
         rows = graph.node("Reshape", [value, flat], f"{path}/flatten/Reshape")[0]
         product = graph.node("Gemm", [rows, self.dense], f"{path}/Gemm", transB=1)[0]

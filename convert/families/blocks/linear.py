@@ -75,12 +75,10 @@ class DenseHandle:
         self.graph = context.graph
         parts = dense_parts(tensor, float16=context.dtype.float16, transposed=True)
         self.name = self.graph.initializer_parts(parts, tensor.name)
-        self.nbytes = sum(part.nbytes for part in parts)
         self.rows, self.width = tensor.shape
 
     def multiply(self, value: str, path: str) -> str:
         """``value [..., in]`` -> [..., out]."""
-        self.graph.charge("linear_float", read_bytes=self.nbytes, macs=self.rows * self.width)
         return self.graph.node("MatMul", [value, self.name], f"{path}/MatMul")[0]
 
 
@@ -124,7 +122,6 @@ def nbits_linear(context: BuildContext, value: str, handle: NbitsHandle, path: s
         bits=weight.bits,
         block_size=weight.block_size,
     )[0]
-    graph.charge(f"linear_{weight.bits}bit", read_bytes=weight.nbytes, macs=weight.rows * weight.width)
     if handle.offset16 is None:
         return result
     sums = block_sums(context, value, weight.block_size, weight.blocks)

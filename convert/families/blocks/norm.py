@@ -10,7 +10,6 @@ def vector(context: BuildContext, name: str, size: int, *, offset: float = 0.0) 
     """A float initializer [size], such as a norm's weight or a bias; ``offset`` is added when it is written."""
     tensor = context.tensor(name, size)
     parts = dense_parts(shift(tensor, offset) if offset else tensor, float16=context.dtype.float16)
-    context.graph.charge("norm", read_bytes=sum(part.nbytes for part in parts))
     return context.graph.initializer_parts(parts, name)
 
 
