@@ -7,6 +7,9 @@
    - Numbers are float32, row-major; `*_stride` counts floats from one row to the next; "8-bit" means int8 codes.
    - A matrix product is y[rows][columns] = x[rows][inner] * w[columns][inner]^T + bias[columns]; bias may be null.
    - `begin`, `end` select groups of 8 columns, so that threads can share one product.
+   - Weights that are floats are multiplied as blocks of 16-bit codes too (fw_repack_floats): products in 16-bit lanes
+     are 1.4 times as fast as fused float32 ones and read half the memory. A result differs from float32's by 5e-5 of
+     its typical size, which is between float32 and the 10 bits of TF32.
    - Callers check sizes and bounds before they enter a kernel; kernels trust their arguments.
    - Infinite or NaN activations make the block's results NaN; nothing traps. */
 #pragma once
@@ -35,10 +38,11 @@ uint32_t fw_repack_scales(const uint16_t *scales, uint32_t source_blocks, uint32
                           uint32_t first_row, uint8_t *packed, uint32_t blocks, uint32_t bits, uint32_t affine,
                           uint32_t is_offset);
 
-/* Floats to [groups of 8][inner][8]: source element (r, k) lies at r * row_stride + k * column_stride and becomes
-   column first_row + r, inner first_inner + k. */
-void fw_repack_f32(const float *source, uint32_t row_stride, uint32_t column_stride, uint32_t rows, uint32_t first_row,
-                   uint32_t columns, float *packed, uint32_t inner, uint32_t first_inner);
+/* Floats to 16-bit blocks: source element (r, k) lies at r * row_stride + k * column_stride and becomes column
+   first_row + r, inner first_inner + k. A block that comes in parts is rounded again with each. Returns 0 when a number
+   is not finite. */
+uint32_t fw_repack_floats(const float *source, uint32_t row_stride, uint32_t column_stride, uint32_t rows,
+                          uint32_t first_row, uint32_t columns, uint32_t first_inner, uint8_t *packed, uint32_t blocks);
 
 void fw_widen_f16(const uint16_t *source, float *target, uint32_t count);
 
@@ -71,8 +75,8 @@ void fw_matmul_q4(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_t 
                   uint32_t end, uint32_t columns, const float *bias, float *y, uint32_t y_stride);
 void fw_matmul_q8(const uint8_t *w, const uint8_t *a, uint32_t rows, uint32_t blocks, uint32_t begin, uint32_t end,
                   uint32_t columns, const float *bias, float *y, uint32_t y_stride);
-void fw_matmul_f32(const float *w, const float *x, uint32_t x_stride, uint32_t rows, uint32_t inner, uint32_t begin,
-                   uint32_t end, uint32_t columns, const float *bias, float *y, uint32_t y_stride);
+void fw_matmul_q16(const uint8_t *w, const uint8_t *a, uint32_t rows, uint32_t blocks, uint32_t begin, uint32_t end,
+                   uint32_t columns, const float *bias, float *y, uint32_t y_stride);
 
 /* ---- rows */
 

@@ -1,14 +1,16 @@
 /* Owns the packed layout of block-quantized weights ("x8"): 8 columns x 32 rows of one matrix in one block.
 
-   block = 8 float16 scales, [8 float16 offsets when affine], codes
+   4 and 8 bits: 8 float16 scales, [8 float16 offsets when affine], codes; 16 bits: 8 float32 scales, codes
    4 bits: 128 bytes; byte 32 * j + 4 * c + i holds column c: row 4 * j + i low, row 16 + 4 * j + i high (j, i < 4)
    8 bits: 256 bytes; byte 16 * p + 2 * c + i holds column c, row 2 * p + i as signed code - 128 (p < 16, i < 2)
+   16 bits: 512 bytes; the signed code of column c, row 2 * p + i lies at byte 32 * p + 4 * c + 2 * i
    A matrix is [groups of 8 columns][blocks of 32 rows][block]; absent columns have scale 0. */
 #pragma once
 #include "simd.h"
 
 #define Q4_CODE_BYTES 128
 #define Q8_CODE_BYTES 256
+#define Q16_CODE_BYTES 512
 #define Q4_ZERO 8
 
 /* Activation block: float scale, float scale * sum of codes, then 32 codes of 16 bits. 8 bits would do for the products
@@ -16,11 +18,34 @@
 #define ACTIVATION_LEVELS 32767.0f
 #define ACTIVATION_BYTES (8 + 64)
 
+/* Where weights have 16 bits too, the codes of a block are a vector no longer than this, of activations and of weights:
+   no sum of their products exceeds the product of the lengths (Cauchy and Schwarz), which is below 2^31 even when
+   rounding has made each longer by 3. */
+#define Q16_LENGTH 46336.0f
+
 /* Rows of activations that share one pass over a column group; their accumulators stay in the first-level cache. */
 #define ROW_TILE 32
 
-INLINE size_t packed_block_bytes(uint32_t bits, uint32_t affine) {
-  return (bits == 4 ? Q4_CODE_BYTES : Q8_CODE_BYTES) + (affine ? 32 : 16);
+INLINE size_t packed_header_bytes(uint32_t bits, uint32_t affine) { return bits == 16 || affine ? 32 : 16; }
+
+INLINE size_t packed_block_bytes(uint32_t bits, uint32_t affine) { return packed_header_bytes(bits, affine) + 32 * bits; }
+
+/* Scales of 4 columns of a block. */
+INLINE f32x4 load_scales(const uint8_t *block, uint32_t bits, uint32_t half) {
+  return bits == 16 ? load_f32x4((const float *)block + 4 * half) : load_f16x4(block + 8 * half);
+}
+
+/* Codes of 2 rows x 4 columns, of 8 or 16 bits. */
+INLINE i16x8 load_codes(const uint8_t *codes, uint32_t bits, uint32_t pair, uint32_t half) {
+  const uint8_t *p = codes + bits * (2 * pair + half);
+  return bits == 16 ? (i16x8)load_u16x8(p) : load_i8x8_as_i16(p);
+}
+
+/* What one step of 16-bit codes stands for, when `top` is a block's largest magnitude and `squares` the sum of
+   (value / top)^2. */
+INLINE float q16_scale(float top, float squares) {
+  const float length = __builtin_sqrtf(squares) / Q16_LENGTH;
+  return top * (length > 1 / ACTIVATION_LEVELS ? length : 1 / ACTIVATION_LEVELS);
 }
 
 /* Store 8 columns that start at column n; columns beyond `columns` do not exist. */

@@ -16,14 +16,14 @@ typedef struct {
 /* One block of 8 columns to the left or right side of `wide`. Codes come out signed, affine ones as they are. */
 INLINE void widen_block(const uint8_t *block, uint32_t bits, uint32_t affine, uint32_t side, wide_block *wide,
                         wide_scales *scales) {
-  const uint8_t *codes = block + (affine ? 32 : 16);
+  const uint8_t *codes = block + packed_header_bytes(bits, affine);
   const int16_t zero = affine ? 0 : Q4_ZERO;
   for (uint32_t half = 0; half < 2; half++) {
     const uint32_t column = 2 * side + half;
-    scales->scale[column] = load_f16x4(block + 8 * half);
+    scales->scale[column] = load_scales(block, bits, half);
     if (affine) scales->offset[column] = load_f16x4(block + 16 + 8 * half);
-    if (bits == 8) {
-      for (int p = 0; p < 16; p++) wide->pair[p][column] = load_i8x8_as_i16(codes + 16 * p + 8 * half);
+    if (bits != 4) {
+      for (uint32_t p = 0; p < 16; p++) wide->pair[p][column] = load_codes(codes, bits, p, half);
       continue;
     }
     for (int j = 0; j < 4; j++) {

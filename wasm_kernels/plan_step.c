@@ -15,7 +15,7 @@ static uint32_t groups_per_chunk(const fw_plan *plan, const fw_step *step) {
   return (chunk + 3) & ~3u; /* whole quarters for the four streams of one row */
 }
 
-static int is_matmul(const fw_step *step) { return step->op >= FW_OP_MATMUL_Q4 && step->op <= FW_OP_MATMUL_F32; }
+static int is_matmul(const fw_step *step) { return step->op >= FW_OP_MATMUL_Q4 && step->op <= FW_OP_MATMUL_Q16; }
 
 static void run_matmul(const fw_plan *plan, const fw_step *s, uint32_t chunk) {
   const uint32_t rows = plan->rows[s->rows_kind], size = groups_per_chunk(plan, s), blocks = (s->width + 31) / 32;
@@ -28,8 +28,7 @@ static void run_matmul(const fw_plan *plan, const fw_step *s, uint32_t chunk) {
   } else if (s->op == FW_OP_MATMUL_Q8) {
     fw_matmul_q8(w, a, rows, blocks, begin, end, s->columns, bias, y, s->output_stride);
   } else {
-    fw_matmul_f32((const float *)s->weight, (const float *)s->input, s->input_stride, rows, s->width, begin, end,
-                  s->columns, bias, y, s->output_stride);
+    fw_matmul_q16(w, a, rows, blocks, begin, end, s->columns, bias, y, s->output_stride);
   }
 }
 

@@ -3,57 +3,51 @@
 #include "float_math.h"
 #include "matmul_nbits.h"
 
-/* Codes of one block, rounded to nearest (ties to even); returns their sum. */
-INLINE int32_t quantize_codes(const float *x, float inverse, int32_t *codes) {
-  f32x4 scale = splat_f32(inverse), magic = splat_f32(12582912.0f);
-  i32x4 sum = {0, 0, 0, 0};
-  for (int i = 0; i < 32; i += 4) {
-    f32x4 v = load_f32x4(x + i) * scale;
-    v = (f32x4)((i32x4)v & (v == v)); /* NaN becomes 0 here and makes the scale NaN below */
-    i32x4 q = __builtin_convertvector((v + magic) - magic, i32x4);
-    __builtin_memcpy(codes + i, &q, 16);
-    sum += q;
-  }
-  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+/* Nearest integers to x * inverse, ties to even; the sum has the integers in the low bits of its mantissa. */
+INLINE i32x4 round_scaled(const float *x, f32x4 inverse) {
+  const f32x4 magic = splat_f32(12582912.0f); /* 1.5 * 2^23 */
+  return (i32x4)(load_f32x4(x) * inverse + magic) - (i32x4)magic;
 }
 
-/* Codes in the order of the weights: as they come for 8 bits; for 4 bits as matmul_q4 finds nibbles in 16-bit lanes. */
-static void store_codes(const int32_t *q, int16_t *codes, uint32_t bits) {
-  if (bits == 8) {
-    for (int i = 0; i < 32; i++) codes[i] = (int16_t)q[i];
-    return;
-  }
-  for (int j = 0; j < 4; j++, codes += 8) {
-    for (int i = 0; i < 2; i++) {
-      codes[i] = (int16_t)q[4 * j + 2 * i];
-      codes[2 + i] = (int16_t)q[16 + 4 * j + 2 * i];
-      codes[4 + i] = (int16_t)q[4 * j + 2 * i + 1];
-      codes[6 + i] = (int16_t)q[16 + 4 * j + 2 * i + 1];
-    }
-  }
+/* Rows k...k+7 as they come for 8 and 16 bits; for 4 bits rows as matmul_q4 finds their nibbles in 16-bit lanes. */
+INLINE i32x4 store_codes(const float *x, f32x4 inverse, uint32_t bits, uint32_t j, int16_t *codes) {
+  const uint32_t first = bits == 4 ? 4 * j : 8 * j, second = bits == 4 ? 16 + 4 * j : 8 * j + 4;
+  const i32x4 low = round_scaled(x + first, inverse), high = round_scaled(x + second, inverse);
+  i16x8 both = narrow_i32x4(low, high);
+  if (bits == 4) both = __builtin_shufflevector(both, both, 0, 2, 4, 6, 1, 3, 5, 7);
+  __builtin_memcpy(codes + 8 * j, &both, 16);
+  return low + high;
 }
 
-static void quantize_block(const float *x, uint8_t *block, uint32_t bits) {
+INLINE void quantize_block(const float *x, uint8_t *block, uint32_t bits) {
   f32x4 top = splat_f32(0.0f), poison = top;
   for (int i = 0; i < 32; i += 4) {
-    f32x4 v = load_f32x4(x + i);
+    const f32x4 v = load_f32x4(x + i);
     poison += v * splat_f32(0.0f); /* NaN where v is infinite or NaN */
     top = max_f32x4(abs_f32x4(v), top);
   }
-  float largest = max_of_f32x4(top), levels = ACTIVATION_LEVELS;
-  int zero = largest < 1e-30f; /* levels / largest would overflow */
-  float scale = (zero ? 0.0f : largest / levels) + sum_f32x4(poison);
-  int32_t codes[32];
-  int32_t sum = quantize_codes(x, zero ? 0.0f : levels / largest, codes);
-  float header[2] = {scale, scale * (float)sum};
+  const float largest = max_of_f32x4(top);
+  const int zero = largest < 1e-30f; /* 1 / scale would overflow */
+  float scale = zero ? 0.0f : largest / ACTIVATION_LEVELS, inverse = zero ? 0.0f : ACTIVATION_LEVELS / largest;
+  if (bits == 16 && !zero) {
+    const f32x4 unit = splat_f32(1.0f / largest);
+    f32x4 squares = splat_f32(0.0f);
+    for (int i = 0; i < 32; i += 4) {
+      const f32x4 v = load_f32x4(x + i) * unit;
+      squares = madd(v, v, squares);
+    }
+    scale = q16_scale(largest, sum_f32x4(squares));
+    inverse = 1.0f / scale;
+  }
+  i32x4 sums = {0, 0, 0, 0};
+  for (uint32_t j = 0; j < 4; j++) sums += store_codes(x, splat_f32(inverse), bits, j, (int16_t *)(block + 8));
+  scale += sum_f32x4(poison);
+  const float header[2] = {scale, scale * (float)((sums[0] + sums[1]) + (sums[2] + sums[3]))};
   __builtin_memcpy(block, header, 8);
-  store_codes(codes, (int16_t *)(block + 8), bits);
 }
 
-EXPORT uint32_t fw_activation_block_bytes(void) { return ACTIVATION_BYTES; }
-
-EXPORT void fw_quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, uint32_t rows, uint32_t width,
-                             uint32_t bits) {
+INLINE void quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, uint32_t rows, uint32_t width,
+                          uint32_t bits) {
   for (uint32_t r = 0; r < rows; r++, x += x_stride) {
     uint32_t k = 0;
     for (; k + 32 <= width; k += 32, blocks += ACTIVATION_BYTES) quantize_block(x + k, blocks, bits);
@@ -62,5 +56,16 @@ EXPORT void fw_quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks,
     for (uint32_t i = 0; k + i < width; i++) tail[i] = x[k + i];
     quantize_block(tail, blocks, bits);
     blocks += ACTIVATION_BYTES;
+  }
+}
+
+EXPORT uint32_t fw_activation_block_bytes(void) { return ACTIVATION_BYTES; }
+
+EXPORT void fw_quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, uint32_t rows, uint32_t width,
+                             uint32_t bits) {
+  if (bits == 4) {
+    quantize_rows(x, x_stride, blocks, rows, width, 4);
+  } else {
+    quantize_rows(x, x_stride, blocks, rows, width, bits == 16 ? 16 : 8);
   }
 }

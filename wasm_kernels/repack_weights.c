@@ -19,7 +19,7 @@ static void place_q8(const uint8_t *codes, uint8_t *packed, uint32_t c) {
 
 EXPORT void fw_repack_codes(const uint8_t *codes, uint32_t source_blocks, uint32_t rows, uint32_t first_row,
                             uint8_t *packed, uint32_t blocks, uint32_t bits, uint32_t affine) {
-  const size_t step = packed_block_bytes(bits, affine), header = affine ? 32 : 16, bytes = 4 * bits;
+  const size_t step = packed_block_bytes(bits, affine), header = packed_header_bytes(bits, affine), bytes = 4 * bits;
   for (uint32_t r = 0; r < rows; r++, codes += source_blocks * bytes) {
     const uint32_t n = first_row + r;
     uint8_t *block = packed + (size_t)(n / 8) * blocks * step + header;
@@ -49,13 +49,43 @@ EXPORT uint32_t fw_repack_scales(const uint16_t *scales, uint32_t source_blocks,
   return 1;
 }
 
-EXPORT void fw_repack_f32(const float *source, uint32_t row_stride, uint32_t column_stride, uint32_t rows,
-                          uint32_t first_row, uint32_t columns, float *packed, uint32_t inner, uint32_t first_inner) {
-  for (uint32_t r = 0; r < rows; r++) {
-    const uint32_t n = first_row + r;
-    float *target = packed + ((size_t)(n / 8) * inner + first_inner) * 8 + (n & 7);
-    for (uint32_t k = 0; k < columns; k++) target[(size_t)k * 8] = source[(size_t)r * row_stride + (size_t)k * column_stride];
+/* One column of a 16-bit block: rows first...last take `values`, the others keep what they hold. */
+static uint32_t place_q16(const float *values, size_t stride, uint32_t first, uint32_t last, uint8_t *block, uint32_t c) {
+  float column[32], *scale = (float *)block + c, top = 0, squares = 0;
+  int16_t *codes = (int16_t *)(block + packed_header_bytes(16, 0)) + 2 * c;
+  for (uint32_t k = 0; k < 32; k++) {
+    const float v = k < first || k >= last ? *scale * (float)codes[16 * (k / 2) + (k & 1)] : values[(k - first) * stride];
+    const float magnitude = v < 0 ? -v : v;
+    if (!(magnitude <= 3e38f)) return 0;
+    top = magnitude > top ? magnitude : top;
+    column[k] = v;
   }
+  if (top < 1e-30f) top = *scale = 0;
+  if (top > 0) {
+    for (uint32_t k = 0; k < 32; k++) squares += (column[k] / top) * (column[k] / top);
+    *scale = q16_scale(top, squares);
+  }
+  for (uint32_t k = 0; k < 32; k++) {
+    codes[16 * (k / 2) + (k & 1)] = top > 0 ? (int16_t)__builtin_rintf(column[k] / *scale) : 0;
+  }
+  return 1;
+}
+
+EXPORT uint32_t fw_repack_floats(const float *source, uint32_t row_stride, uint32_t column_stride, uint32_t rows,
+                                 uint32_t first_row, uint32_t columns, uint32_t first_inner, uint8_t *packed,
+                                 uint32_t blocks) {
+  const size_t step = packed_block_bytes(16, 0);
+  for (uint32_t k = 0, last; k < columns; k += last) {
+    const uint32_t b = (first_inner + k) / 32, first = (first_inner + k) % 32;
+    last = columns - k < 32 - first ? columns - k : 32 - first;
+    for (uint32_t r = 0; r < rows; r++) {
+      const uint32_t n = first_row + r;
+      uint8_t *block = packed + ((size_t)(n / 8) * blocks + b) * step;
+      const float *values = source + (size_t)r * row_stride + (size_t)k * column_stride;
+      if (!place_q16(values, column_stride, first, first + last, block, n & 7)) return 0;
+    }
+  }
+  return 1;
 }
 
 EXPORT void fw_widen_f16(const uint16_t *source, float *target, uint32_t count) {

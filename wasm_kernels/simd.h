@@ -105,11 +105,27 @@ INLINE f32x4 load_f16x4_bits(const void *p) {
 
 INLINE f32x4 load_f16x4(const void *p) { return load_f16x4_bits(p) * splat_f32(0x1p112f); }
 
+/* Two vectors of integers that fit 16 bits, one after the other. */
+INLINE i16x8 narrow_i32x4(i32x4 low, i32x4 high) {
+#if defined(__wasm__)
+  return (i16x8)wasm_i16x8_narrow_i32x4((v128_t)low, (v128_t)high);
+#elif defined(__SSE2__)
+  return (i16x8)__builtin_ia32_packssdw128(low, high);
+#else
+  return __builtin_convertvector(__builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7), i16x8);
+#endif
+}
+
 INLINE float sum_f32x4(f32x4 v) { return (v[0] + v[1]) + (v[2] + v[3]); }
 
+/* The larger lanes; those of b where a is not a number. */
 INLINE f32x4 max_f32x4(f32x4 a, f32x4 b) {
-  i32x4 greater = a > b;
+#if defined(__wasm__)
+  return (f32x4)wasm_f32x4_pmax((v128_t)b, (v128_t)a);
+#else
+  const i32x4 greater = a > b;
   return (f32x4)(((i32x4)a & greater) | ((i32x4)b & ~greater));
+#endif
 }
 
 INLINE float max_of_f32x4(f32x4 v) {

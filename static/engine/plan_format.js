@@ -7,7 +7,7 @@ export const OP = Object.freeze({
   QUANTIZE: 3,
   MATMUL_Q4: 4,
   MATMUL_Q8: 5,
-  MATMUL_F32: 6,
+  MATMUL_Q16: 6,
   APPEND_KV: 7,
   ATTEND: 8,
   ELEMENTWISE: 9,

@@ -130,20 +130,26 @@ export class WeightLayout {
     return offset;
   }
 
-  /** @param {LinearWeight[]} weights */
+  /**
+   * Floats become blocks of 16 bits. Rows of a transposed weight come 32 at a time where they can, which is a block.
+   * @param {LinearWeight[]} weights
+   */
   #floats(weights) {
     const [{ inner }] = weights;
+    const blocks = Math.ceil(inner / 32);
     const total = weights.reduce((sum, weight) => sum + weight.columns, 0);
-    const offset = this.reserve(4 * 8 * Math.ceil(total / 8) * inner);
+    const offset = this.reserve(Math.ceil(total / 8) * blocks * this.kernels.fw_packed_block_bytes(16, 0));
     let column = 0;
     for (const { columns, transposed, values } of weights) {
       let done = 0;
       for (const part of values) {
         const start = column;
         const before = done;
-        this.#floatRows(part, (kernels, base, source, first, count) => {
-          if (transposed) kernels.fw_repack_f32(source, 1, columns, columns, start, count, base + offset, inner, before + first);
-          else kernels.fw_repack_f32(source, inner, 1, count, start + before + first, inner, base + offset, inner, 0);
+        const unit = !transposed ? 1 : part.dims[0] % 32 === 0 ? 32 : part.dims[0];
+        this.#floatRows(part, unit, (kernels, base, source, first, count) => {
+          const target = [base + offset, blocks];
+          if (transposed) return kernels.fw_repack_floats(source, 1, columns, columns, start, count, before + first, ...target);
+          return kernels.fw_repack_floats(source, inner, 1, count, start + before + first, inner, 0, ...target);
         });
         done += part.dims[0];
       }
@@ -155,27 +161,25 @@ export class WeightLayout {
   /** Copy floats, widened where they are halves. @param {Initializer} initializer @param {number} offset */
   #copy(initializer, offset) {
     const width = initializer.dims.slice(1).reduce((product, size) => product * size, 1);
-    this.#floatRows(initializer, ({ memory }, base, source, first, count) => {
+    this.#floatRows(initializer, 1, ({ memory }, base, source, first, count) => {
       memory.bytes().copyWithin(base + offset + 4 * first * width, source, source + 4 * count * width);
+      return 1;
     });
   }
 
   /**
    * @param {Initializer} initializer
-   * @param {(kernels: Kernels, base: number, source: number, first: number, count: number) => void} place gets float32
+   * @param {number} unit rows that are placed together, a divisor of all
+   * @param {(kernels: Kernels, base: number, source: number, first: number, count: number) => number} place gets float32
    */
-  #floatRows(initializer, place) {
+  #floatRows(initializer, unit, place) {
     const rows = initializer.dims[0] ?? 1;
     const width = initializer.dims.slice(1).reduce((product, size) => product * size, 1);
-    this.#place(initializer, rows, (kernels, base, source, first, count) => {
-      if (initializer.dataType !== FLOAT16) {
-        place(kernels, base, source, first, count);
-        return true;
-      }
-      const wide = kernels.memory.reserveScratch(4 * count * width);
-      kernels.fw_widen_f16(source, wide, count * width);
-      place(kernels, base, wide, first, count);
-      return true;
+    this.#place(initializer, rows / unit, (kernels, base, source, first, count) => {
+      if (initializer.dataType !== FLOAT16) return Boolean(place(kernels, base, source, first * unit, count * unit));
+      const wide = kernels.memory.reserveScratch(4 * count * unit * width);
+      kernels.fw_widen_f16(source, wide, count * unit * width);
+      return Boolean(place(kernels, base, wide, first * unit, count * unit));
     });
   }
 

@@ -150,7 +150,7 @@ export class WeightStream {
 
   /** @param {Placement} placement @param {number} source address @param {number} first @param {number} count */
   #place(placement, source, first, count) {
-    if (!placement.place(this.#kernels, this.#base, source, first, count)) throw broken(placement, "holds scales that are not finite");
+    if (!placement.place(this.#kernels, this.#base, source, first, count)) throw broken(placement, "holds numbers that are not finite");
   }
 }
 

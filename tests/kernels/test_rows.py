@@ -1,4 +1,4 @@
-"""Holds float products, norms, activation functions and float tables to numpy in float64."""
+"""Holds norms, activation functions and float tables to numpy in float64."""
 
 import math
 
@@ -37,28 +37,6 @@ FUNCTIONS = {
     GATED + 7: lambda a, b: gelu(a, b) * b,
     GATED + 8: lambda a, b: gelu_tanh(a, b) * b,
 }
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 33, 8), (4, 20, 17), (7, 64, 24), (37, 5, 40)])
-@pytest.mark.parametrize("transposed", [False, True])
-def test_matmul_f32_matches_numpy(kernels, rng, shape, transposed):
-    rows, inner, columns = shape
-    weight = rng.standard_normal((columns, inner)).astype(np.float32)
-    x = rng.standard_normal((rows, inner)).astype(np.float32)
-    bias = rng.standard_normal(columns).astype(np.float32)
-    groups = -(-columns // 8)
-    packed = np.zeros((groups, inner, 8), np.float32)
-    if transposed:  # stored [inner, columns], placed in two runs of its rows
-        stored, cut = np.ascontiguousarray(weight.T), inner // 2
-        for first, last in ((0, cut), (cut, inner)):
-            part = np.ascontiguousarray(stored[first:last])
-            kernels.repack_f32(part, 1, columns, columns, 0, last - first, packed, inner, first)
-    else:
-        kernels.repack_f32(weight, inner, 1, columns, 0, inner, packed, inner, 0)
-    y = np.zeros((rows, columns), np.float32)
-    kernels.matmul_f32(packed, x, inner, rows, inner, 0, groups, columns, bias, y, columns)
-    exact = x.astype(np.float64) @ weight.T.astype(np.float64) + bias
-    np.testing.assert_allclose(y, exact, rtol=0, atol=1e-5 * (1 + np.abs(exact).max()))
 
 
 @pytest.mark.parametrize("width", [1, 4, 30, 576])

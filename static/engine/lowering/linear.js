@@ -1,4 +1,4 @@
-/** Owns the lowering of products with a weight: activations are quantized first where the weight is. */
+/** Owns the lowering of products with a weight: activations are quantized first; float weights are packed as 16-bit codes. */
 
 import { cannotLower } from "../graph.js";
 import { OP } from "../plan_format.js";
@@ -9,6 +9,9 @@ import { read } from "./context.js";
  * @typedef {import("../graph.js").Node} Node
  */
 
+/** By the bits of weight codes. @type {Readonly<Record<number, number>>} */
+const PRODUCTS = Object.freeze({ 4: OP.MATMUL_Q4, 8: OP.MATMUL_Q8, 16: OP.MATMUL_Q16 });
+
 /** @param {LoweringContext} context @param {Node} node */
 export function lowerLinear(context, node) {
   const { parts } = /** @type {import("../passes/form_linear.js").LinearDetail} */ (node.detail);
@@ -17,15 +20,14 @@ export function lowerLinear(context, node) {
   const value = context.value(node.inputs[0]);
   if (value.width !== inner || value.heads !== 1) throw cannotLower(node, `its input has ${value.width} columns, its weight ${inner}`);
   const columns = weights.reduce((sum, weight) => sum + weight.columns, 0);
-  const input = kind === "nbits" ? { input: context.quantize(value, bits) } : read("input", value);
   const output = { ...context.buffer(4 * columns, value.rowsKind), width: columns, stride: columns, rowsKind: value.rowsKind, heads: 1 };
-  const op = kind === "float" ? OP.MATMUL_F32 : bits === 4 ? OP.MATMUL_Q4 : OP.MATMUL_Q8;
+  const codeBits = kind === "float" ? 16 : bits;
   const biased = parts.some(({ bias }) => bias);
   context.emit({
-    op,
+    op: PRODUCTS[codeBits],
     rowsKind: value.rowsKind,
     mode: offsets ? 1 : 0,
-    ...input,
+    input: context.quantize(value, codeBits),
     weight: { weight: context.weights.matrix(weights) },
     ...(biased && { bias: { weight: context.weights.biases(parts.map(({ weight, bias }) => ({ bias, columns: weight.columns }))) } }),
     width: inner,

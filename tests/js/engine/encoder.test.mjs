@@ -26,7 +26,7 @@ async function expectedStates(file) {
   return { data: states.data, dims: states.dims };
 }
 
-for (const [file, tolerance] of [["model_quantized.onnx", 1e-3], ["model.onnx", 1e-5]]) {
+for (const [file, tolerance] of [["model_quantized.onnx", 1e-3], ["model.onnx", 2e-4]]) {
   test(`${basename(file)} gives onnxruntime's states for every token, and zeros for padding`, { skip: modelMissing(MODEL) }, async () => {
     const expected = await expectedStates(file);
     for (const build of BUILDS) {

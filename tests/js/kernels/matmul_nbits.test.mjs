@@ -1,4 +1,4 @@
-/** Holds every WebAssembly build of the block-quantized products to plain JavaScript. */
+/** Holds every WebAssembly build of the products with packed weights to plain JavaScript. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -107,4 +107,37 @@ for (const { file, shared } of BUILDS) {
       }
     });
   }
+}
+
+for (const { file, shared } of BUILDS) {
+  test(`${file} multiplies floats as 16-bit codes, within 1e-4`, { skip: kernelsMissing }, async () => {
+    const kernels = await instantiateKernels(await compileKernels(file), shared);
+    for (const [rows, inner, columns] of SHAPES) {
+      const next = random(11);
+      const x = Float32Array.from({ length: rows * inner }, () => 4 * next() - 2);
+      const weight = Float32Array.from({ length: columns * inner }, () => 4 * next() - 2);
+      const { memory } = kernels;
+      const blocks = Math.ceil(inner / 32);
+      const groups = Math.ceil(columns / 8);
+      const packed = memory.allocate(groups * blocks * kernels.fw_packed_block_bytes(16, 0));
+      const [xAt, weightAt] = [x, weight].map((values) => {
+        const address = memory.allocate(values.byteLength);
+        memory.floats(address, values.length).set(values);
+        return address;
+      });
+      assert.equal(kernels.fw_repack_floats(weightAt, inner, 1, columns, 0, inner, 0, packed, blocks), 1);
+      const activations = memory.allocate(rows * blocks * kernels.fw_activation_block_bytes());
+      kernels.fw_quantize_rows(xAt, inner, activations, rows, inner, 16);
+      const y = memory.allocate(4 * rows * columns);
+      kernels.fw_matmul_q16(packed, activations, rows, blocks, 0, groups, columns, 0, y, columns);
+      const found = memory.floats(y, rows * columns);
+      for (let r = 0; r < rows; r++) {
+        for (let n = 0; n < columns; n++) {
+          let exact = 0;
+          for (let k = 0; k < inner; k++) exact += x[r * inner + k] * weight[n * inner + k];
+          assert.ok(Math.abs(found[r * columns + n] - exact) < 1e-4 * 1.4 * inner, `[${rows}, ${inner}, ${columns}] at ${r}, ${n}`);
+        }
+      }
+    }
+  });
 }
