@@ -23,3 +23,7 @@ class BadModelDirectory(FeatherweightError):
 
 class OutputFailed(FeatherweightError):
     """The output could not be written (disk full, no permission, name taken)."""
+
+
+NOT_FINITE = "a weight is NaN or infinite; fetch the checkpoint again, or take such weights as 0 with --allow-nonfinite"
+"""What is wrong with a tensor; it follows the tensor's name."""

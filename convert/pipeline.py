@@ -5,12 +5,13 @@ import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from convert import manifest
 from convert.checkpoint.checkpoint import Checkpoint
+from convert.checkpoint.finite import finite_view
 from convert.dtypes import BLOCK_SIZES, EMBEDDING_BITS, Dtype
 from convert.errors import UnsupportedModel
 from convert.families import find_family
@@ -47,6 +48,8 @@ class ConversionReport:
     peak_memory_bytes: int
     quantizer: str
     """What rounded the weights: "native" or "numpy", to the same bytes."""
+    nonfinite: tuple[str, ...]
+    """Tensors that had weights which are NaN or infinite, taken as 0."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ def convert(
     task: str | None = None,
     revision: str | None = None,
     model_id: str | None = None,
+    allow_nonfinite: bool = False,
     progress: Progress,
 ) -> ConversionReport:
     """Convert ``source`` into the model directory ``out_dir``, which appears complete or not at all.
@@ -85,6 +89,7 @@ def convert(
         task: overrides the task that the architecture implies.
         revision: of a hub source.
         model_id: name under which the model is served; the directory's name when absent.
+        allow_nonfinite: take weights that are NaN or infinite as 0, instead of refusing them.
 
     Raises:
         FeatherweightError: the source is bad, unsupported or missing, or the output cannot be written.
@@ -95,6 +100,9 @@ def convert(
     if embedding_bits not in EMBEDDING_BITS:
         raise UnsupportedModel(f"embeddings of {embedding_bits} bits are not supported; choose one of {EMBEDDING_BITS}")
     checkpoint = resolve(source, revision=revision, progress=progress)
+    nonfinite: set[str] = set()
+    if allow_nonfinite:
+        checkpoint = replace(checkpoint, tensors=finite_view(checkpoint.tensors, nonfinite))
     try:
         family = find_family(str(checkpoint.config.get("model_type")))
         task = _choose_task(family, checkpoint, task)
@@ -106,7 +114,9 @@ def convert(
             content = _write(directory, checkpoint, plans, model_id or out_dir.resolve().name, task, progress)
     finally:
         checkpoint.close()
-    return ConversionReport(out_dir, content, time.monotonic() - started, _peak_memory_bytes(), quantizer_name())
+    return ConversionReport(
+        out_dir, content, time.monotonic() - started, _peak_memory_bytes(), quantizer_name(), tuple(sorted(nonfinite))
+    )
 
 
 def _peak_memory_bytes() -> int:

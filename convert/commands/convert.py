@@ -68,6 +68,7 @@ def _check_id(name: str) -> None:
 @click.option("--task", help="What the model is for, such as text-classification. Default: what it was trained for.")
 @click.option("--revision", help="Revision of a hub source: a branch, a tag or, best, a commit.")
 @click.option("--id", "model_id", help="Name under which the model is served. Default: the name of OUT_DIR.")
+@click.option("--allow-nonfinite", is_flag=True, help="Take weights that are NaN or infinite as 0, with a warning.")
 @json_option
 def convert(
     source: str,
@@ -78,6 +79,7 @@ def convert(
     task: str | None,
     revision: str | None,
     model_id: str | None,
+    allow_nonfinite: bool,
     as_json: bool,
 ) -> None:
     """Convert SOURCE into the model directory OUT_DIR.
@@ -113,8 +115,11 @@ def convert(
             task=task,
             revision=revision,
             model_id=model_id,
+            allow_nonfinite=allow_nonfinite,
             progress=progress,
         )
+    for name in report.nonfinite:
+        click.echo(f"warning: tensor {name} has weights that are NaN or infinite; they were taken as 0", err=True)
     model, variants = report.manifest.model, report.manifest.variants
     if as_json:
         print_json(
@@ -128,6 +133,7 @@ def convert(
                 "wall_s": round(report.wall_s, 3),
                 "peak_memory_bytes": report.peak_memory_bytes,
                 "quantizer": report.quantizer,
+                "nonfinite": list(report.nonfinite),
                 "variants": [
                     {
                         "dtype": str(item.dtype),

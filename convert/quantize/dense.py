@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from convert.checkpoint.tensor import LazyTensor
-from convert.errors import BadCheckpoint
+from convert.errors import NOT_FINITE, BadCheckpoint
 from convert.graph.builder import PART_LIMIT_BYTES
 from convert.graph.initializer import ITEM_BYTES, Initializer
 
@@ -62,6 +62,8 @@ def _stream(
 ) -> Iterator[NDArray[np.generic]]:
     for first, last in row_ranges(stop - start, row_bytes, CHUNK_BYTES):
         rows = read(start + first, start + last)
+        if not np.isfinite(rows).all():
+            raise BadCheckpoint(f"tensor {name}: {NOT_FINITE}")
         if not float16:
             yield rows
             continue

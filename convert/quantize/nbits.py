@@ -136,7 +136,7 @@ class NbitsWeight:
         if not np.isfinite(half).all():
             raise BadCheckpoint(
                 f"tensor {self.tensor.name}: a block has a scale that is NaN, infinite or too large for float16; "
-                "the file is damaged, so fetch it again"
+                "the file is damaged, so fetch it again, or take such blocks as 0 with --allow-nonfinite"
             )
         return half
 

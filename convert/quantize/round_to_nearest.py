@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.errors import BadCheckpoint
+from convert.errors import NOT_FINITE, BadCheckpoint
 
 
 def quantize_blocks(
@@ -26,7 +26,7 @@ def quantize_blocks(
     highest = grouped.max(axis=-1)
     lowest = grouped.min(axis=-1)
     if not (np.isfinite(highest).all() and np.isfinite(lowest).all()):
-        raise BadCheckpoint("a weight is NaN or infinite, which no quantized format can hold; repair the checkpoint")
+        raise BadCheckpoint(NOT_FINITE)
     zero = 1 << (bits - 1)
     with np.errstate(over="ignore"):
         scale = (np.where(highest > -lowest, highest, lowest) / -zero).astype(np.float16) + np.float16(0)  # no -0

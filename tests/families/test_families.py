@@ -178,12 +178,38 @@ def test_rejects_what_the_graph_cannot_hold(
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-@pytest.mark.parametrize("dtype", [Dtype.Q4, Dtype.FP16])
-def test_rejects_weights_that_the_format_cannot_hold(tmp_path: Path, dtype: Dtype) -> None:
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+@pytest.mark.parametrize("dtype", Dtype)
+@pytest.mark.parametrize("name", ["mlp.up_proj", "input_layernorm"])
+def test_rejects_weights_that_are_no_numbers(tmp_path: Path, name: str, dtype: Dtype, value: float) -> None:
     weights = tiny.random_weights(tiny.llama_shapes(tiny.LLAMA | {"tie_word_embeddings": True}))
-    weights["model.layers.1.mlp.up_proj.weight"][3, 5] = np.inf
-    with pytest.raises(BadCheckpoint, match="up_proj"):
+    weights[f"model.layers.1.{name}.weight"].flat[5] = value
+    with pytest.raises(BadCheckpoint, match=rf"model\.layers\.1\.{name}.*NaN or infinite.*--allow-nonfinite"):
         converted(Path(broken(tmp_path, {}, weights)), tmp_path / "out", dtype)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize("dtype", Dtype)
+def test_takes_weights_that_are_no_numbers_as_zero_when_asked(tmp_path: Path, dtype: Dtype) -> None:
+    weights = tiny.random_weights(tiny.llama_shapes(tiny.LLAMA | {"tie_word_embeddings": True}))
+    name = "model.layers.1.mlp.up_proj.weight"
+    files = []
+    for place, value in (("one", np.nan), ("other", 0.0)):
+        weights[name][3, 5] = value
+        source = broken(tmp_path / place, {}, weights)
+        report = convert(
+            source, tmp_path / place / "out", dtypes=[dtype], allow_nonfinite=True, progress=SilentProgress()
+        )
+        assert report.nonfinite == ((name,) if place == "one" else ())
+        files.append([report.manifest.files[shard].sha256 for shard in report.manifest.variants[0].shards])
+    assert files[0] == files[1]
+
+
+def test_rejects_a_weight_that_float16_cannot_hold(tmp_path: Path) -> None:
+    weights = tiny.random_weights(tiny.llama_shapes(tiny.LLAMA | {"tie_word_embeddings": True}))
+    weights["model.layers.1.mlp.up_proj.weight"][3, 5] = 1e6
+    with pytest.raises(BadCheckpoint, match=r"up_proj.*float16.*--dtype fp32"):
+        converted(Path(broken(tmp_path, {}, weights)), tmp_path / "out", Dtype.FP16)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
