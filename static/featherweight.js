@@ -36,7 +36,8 @@ export { FeatherweightError, probeDevice };
  * @typedef {object} LoadOptions
  * @property {string} [dtype] a variant of the manifest; without it, the default one (see chooseVariant)
  * @property {string} [backend] "auto" (default), "ort-wasm", "ort-webgpu", ...
- * @property {number} [threads] default: by the device's cores, 8 at most; 1 where the page is not cross-origin isolated
+ * @property {number} [threads] default: our engine measures up to 16, and again when runs get slow; 1 where the page is
+ *   not cross-origin isolated
  * @property {number} [contextLength] tokens the KV cache may hold; default and upper limit: the model's own
  * @property {"fp16" | "fp32" | "int8"} [kvDtype] what our engine's KV cache holds; default: fp16
  * @property {(progress: LoadProgress) => void} [onProgress]

@@ -64,5 +64,6 @@ void fw_step_run(const fw_plan *plan, const fw_step *step, uint32_t chunk);
 /* Run steps begin..end over the rows that the plan names; returns when all are done. */
 void fw_plan_run(fw_plan *plan, uint32_t begin, uint32_t end);
 
-/* Help with every run until plan->stop; for worker threads, on a stack of their own. */
-void fw_worker_loop(fw_plan *plan);
+/* Help with every run until plan->stop; for worker threads, on a stack of their own. They are numbered from 1 (0 is the
+   caller of fw_plan_run); those from plan->threads on sleep until that word is changed between runs, and notified. */
+void fw_worker_loop(fw_plan *plan, uint32_t number);

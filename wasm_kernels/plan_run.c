@@ -95,15 +95,21 @@ EXPORT void fw_plan_run(fw_plan *plan, uint32_t begin, uint32_t end) {
   run_alone(plan, begin, end);
 }
 
-EXPORT void fw_worker_loop(fw_plan *plan) {
+EXPORT void fw_worker_loop(fw_plan *plan, uint32_t number) {
 #if HAS_THREADS
   uint32_t epoch = 0;
   while (!load(&plan->stop)) {
+    const uint32_t threads = load(&plan->threads);
+    if (number >= threads) {
+      __builtin_wasm_memory_atomic_wait32((int *)&plan->threads, (int)threads, -1);
+      continue;
+    }
     wait_change(plan, &plan->epoch, epoch, SPIN_IDLE);
     epoch = load(&plan->epoch);
     walk(plan, epoch, plan->begin, plan->end);
   }
 #else
   (void)plan;
+  (void)number;
 #endif
 }

@@ -19,6 +19,7 @@
 /**
  * @typedef {object} BackendOptions
  * @property {number} threads at least 1, and 1 where the page is not cross-origin isolated
+ * @property {number} [mostThreads] when nobody asked for a number: up to so many a backend that measures may try
  * @property {number} contextLength tokens the KV cache may hold
  * @property {"fp32" | "fp16" | "int8"} [kvDtype] what the KV cache holds, where the backend lets one choose
  * @property {AbortSignal} [signal]
@@ -33,7 +34,7 @@
 /**
  * @typedef {object} SessionBase
  * @property {string} backend its name
- * @property {number} threads
+ * @property {number} threads those in use; a backend that measures may change it
  * @property {() => number} memoryBytes memory held now, as far as the backend can know it
  * @property {() => Promise<void>} dispose
  */

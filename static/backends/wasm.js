@@ -18,21 +18,21 @@ const KERNELS = new URL("../wasm/", import.meta.url);
 export const wasm = { name: "wasm", load };
 
 /** @param {VariantContext} context @param {BackendOptions} options @returns {Promise<Session>} */
-async function load({ variant, files }, { threads, contextLength, kvDtype, signal }) {
+async function load({ variant, files }, { threads, mostThreads, contextLength, kvDtype, signal }) {
   const shared = globalThis.crossOriginIsolated === true;
-  const count = shared ? threads : 1;
   const [module, graph] = await Promise.all([compileKernels(kernelFile(shared), signal), files.read(variant.graph)]);
   const folder = variant.graph.slice(0, variant.graph.lastIndexOf("/") + 1);
   const engine = await loadEngine(graph, {
     module,
     kernels: await instantiateKernels(module, shared),
-    threads: count,
+    threads: shared ? (mostThreads ?? threads) : 1,
+    measure: mostThreads !== undefined,
     contextLength,
     kvDtype,
     readShards: (locations, take) =>
       files.stream(listed(variant, folder, locations), (path, offset, bytes) => take(path.slice(folder.length), offset, bytes)),
   });
-  return engine.plan.model.decoder ? new EngineDecoderSession(engine, count) : new EngineEncoderSession(engine, count);
+  return engine.plan.model.decoder ? new EngineDecoderSession(engine) : new EngineEncoderSession(engine);
 }
 
 /** A graph may name only shards that the manifest lists. @param {VariantContext["variant"]} variant @param {string} folder @param {readonly string[]} locations */

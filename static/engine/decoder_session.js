@@ -14,15 +14,19 @@ export class EngineDecoderSession {
   backend = "wasm";
   length = 0;
 
-  /** @param {Engine} engine @param {number} threads */
-  constructor(engine, threads) {
+  /** @param {Engine} engine */
+  constructor(engine) {
     this.engine = engine;
-    this.threads = threads;
+  }
+
+  /** As many as are in use now. */
+  get threads() {
+    return this.engine.choice.count;
   }
 
   /** @param {readonly number[]} tokenIds @returns {Promise<Float32Array>} */
   async prefill(tokenIds) {
-    const { plan, contextLength } = this.engine;
+    const { plan, choice, contextLength } = this.engine;
     const { vocabulary } = plan.model;
     if (tokenIds.length === 0) throw new RangeError("prefill needs at least one token");
     if (!tokenIds.every((id) => Number.isInteger(id) && id >= 0 && id < vocabulary)) {
@@ -35,12 +39,16 @@ export class EngineDecoderSession {
         { length: this.length, added: tokenIds.length, contextLength },
       );
     }
+    // All of it or nothing: without room for the whole the cache stays as it is.
+    plan.reserveSlots(this.length + tokenIds.length);
     let logits = new Float32Array(0);
     for (let first = 0; first < tokenIds.length; first += plan.maxRows) {
       const ids = tokenIds.slice(first, first + plan.maxRows);
       const positions = ids.map((_, at) => this.length + at);
       const last = first + ids.length === tokenIds.length;
-      const output = plan.run([{ ids, positions, slot: 0, past: this.length }], last);
+      const run = () => plan.run([{ ids, positions, slot: 0, past: this.length }], last);
+      // Single tokens all cost about the same, so they show when the machine gets busy.
+      const output = tokenIds.length === 1 ? choice.timed(run) : run();
       if (last) logits = new Float32Array(output);
       this.length += ids.length;
     }

@@ -18,10 +18,14 @@ export class EngineEncoderSession {
   kind = "encoder";
   backend = "wasm";
 
-  /** @param {Engine} engine @param {number} threads */
-  constructor(engine, threads) {
+  /** @param {Engine} engine */
+  constructor(engine) {
     this.engine = engine;
-    this.threads = threads;
+  }
+
+  /** As many as are in use now. */
+  get threads() {
+    return this.engine.choice.count;
   }
 
   /**

@@ -2,6 +2,7 @@
 
 import { lowerModel } from "./lower_model.js";
 import { Plan, alignedSlots } from "./plan.js";
+import { ThreadChoice } from "./thread_choice.js";
 import { ThreadPool } from "./thread_pool.js";
 import { WeightStream } from "./weight_stream.js";
 
@@ -9,12 +10,16 @@ import { WeightStream } from "./weight_stream.js";
 const DECODER_ROWS = 128;
 /** Rows of an encoder's run; a sequence has to fit. */
 const ENCODER_ROWS = 512;
+/** The runs that threads are measured by take about a millisecond: so many weights, and for encoders some rows. */
+const MEASURED_WEIGHTS = 16e6;
+const MEASURED_ROWS = 8;
 
 /**
  * @typedef {object} EngineOptions
  * @property {WebAssembly.Module} module the compiled kernels
  * @property {import("./kernels.js").Kernels} kernels an instance of them
  * @property {number} threads more than 1 only where the kernels' memory is shared
+ * @property {boolean} [measure] whether fewer are used where that is faster
  * @property {number} contextLength tokens that the KV cache may hold
  * @property {import("./lower_model.js").KvDtype} [kvDtype] what the cache of a decoder holds
  * @property {(locations: readonly string[], take: TakeWeights) => Promise<void>} readShards external-data files by the
@@ -28,8 +33,18 @@ const ENCODER_ROWS = 512;
  * @typedef {object} Engine
  * @property {Plan} plan
  * @property {ThreadPool} pool
+ * @property {ThreadChoice} choice
  * @property {number} contextLength what the model and the caller allow
  */
+
+/** A short run that costs what real ones cost; it leaves nothing in the cache that is read. @param {Plan} plan @returns {() => void} */
+function standIn(plan) {
+  const rows = plan.model.decoder ? 1 : MEASURED_ROWS;
+  const ids = new Array(rows).fill(0);
+  const segment = { ids, positions: [...ids.keys()], slot: 0, past: 0 };
+  const end = plan.stepsOf(MEASURED_WEIGHTS);
+  return () => void plan.run([segment], false, end);
+}
 
 /**
  * @param {Uint8Array} graph bytes of the `.onnx` file
@@ -37,23 +52,25 @@ const ENCODER_ROWS = 512;
  * @returns {Promise<Engine>}
  * @throws {FeatherweightError} unsupported before a shard is read, where the engine cannot run the graph; out_of_memory
  */
-export async function loadEngine(graph, { module, kernels, threads, contextLength, kvDtype, readShards, createWorker }) {
+export async function loadEngine(graph, { module, kernels, threads, measure = false, contextLength, kvDtype, readShards, createWorker }) {
   const model = lowerModel(graph, kernels, { kvDtype, contextLength });
   const limit = Math.min(contextLength, model.positions);
   const maxRows = model.decoder ? DECODER_ROWS : Math.max(ENCODER_ROWS, limit);
   // Sequences of an encoder each start at an aligned slot: in the worst case all have one token.
   const maxSlots = model.decoder ? limit : maxRows * alignedSlots(1);
   const weights = kernels.memory.allocate(model.weights.bytes);
-  const plan = new Plan(kernels, model, { weights, threads, maxRows, maxSlots });
+  const plan = new Plan(kernels, model, { weights, maxRows, maxSlots });
   const pool = new ThreadPool(kernels, plan.address);
   try {
     const started = pool.start(module, threads - 1, createWorker);
     const stream = new WeightStream(kernels, model.weights, weights);
     await Promise.all([started, readShards(stream.locations, (location, offset, bytes) => stream.take(location, offset, bytes))]);
     stream.finish();
+    const choice = new ThreadChoice(threads, (count) => pool.use(count));
+    if (measure) choice.measure(standIn(plan));
+    return { plan, pool, choice, contextLength: limit };
   } catch (error) {
     pool.stop();
     throw error;
   }
-  return { plan, pool, contextLength: limit };
 }

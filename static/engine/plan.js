@@ -22,9 +22,9 @@ export class Plan {
   /**
    * @param {Kernels} kernels
    * @param {LoweredModel} model
-   * @param {{weights: number, threads: number, maxRows: number, maxSlots: number}} layout weights is their address
+   * @param {{weights: number, maxRows: number, maxSlots: number}} layout weights is their address
    */
-  constructor(kernels, model, { weights, threads, maxRows, maxSlots }) {
+  constructor(kernels, model, { weights, maxRows, maxSlots }) {
     this.kernels = kernels;
     this.model = model;
     this.maxRows = maxRows;
@@ -44,7 +44,7 @@ export class Plan {
     };
     const steps = memory.allocate(4 * STEP_FIELDS.length * count);
     const words = memory.words(this.address, PLAN.WORDS);
-    words[PLAN.THREADS] = threads;
+    words[PLAN.THREADS] = 1;
     words[PLAN.STEPS] = steps;
     words[PLAN.CLAIMS] = memory.allocate(8 * count);
     words[PLAN.TOTALS] = memory.allocate(4 * count);
@@ -90,9 +90,10 @@ export class Plan {
    * Run all steps over some sequences, at most maxRows tokens together.
    * @param {readonly Segment[]} segments none of them empty; ids and positions are within the model's tables
    * @param {boolean} wantsLast whether the rows behind the last token are computed (logits)
+   * @param {number} [end] only the steps before this one are run
    * @returns {Float32Array} a view of the output, good until the next run
    */
-  run(segments, wantsLast) {
+  run(segments, wantsLast, end = this.model.steps.length) {
     const rows = segments.reduce((sum, { ids }) => sum + ids.length, 0);
     if (rows > this.maxRows) throw new RangeError(`${rows} rows are more than ${this.maxRows}`);
     for (const { slot, past, ids } of segments) this.reserveSlots(slot + past + ids.length);
@@ -116,9 +117,17 @@ export class Plan {
     words[PLAN.ROWS + ROWS.LAST] = wantsLast ? 1 : 0;
     words[PLAN.ROWS + ROWS.FIRST] = segments.length;
     words[PLAN.TILE_COUNT] = this.#writeTiles(segments);
-    this.kernels.fw_plan_run(this.address, 0, this.model.steps.length);
+    this.kernels.fw_plan_run(this.address, 0, end);
     const { rowsKind, width } = this.model.output;
     return memory.floats(this.outputAddress, width * [rows, 1, segments.length][rowsKind]);
+  }
+
+  /** How many steps from the first on multiply by about so many weights. @param {number} weights */
+  stepsOf(weights) {
+    const { steps } = this.model;
+    let end = 0;
+    for (let sum = 0; end < steps.length && sum < weights; end++) sum += Number(steps[end].columns ?? 0) * Number(steps[end].width ?? 0);
+    return end;
   }
 
   /** @param {readonly Segment[]} segments @returns {number} how many */

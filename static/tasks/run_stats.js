@@ -10,7 +10,7 @@
  * @property {number} download_bytes bytes that came over the network for this load
  * @property {number} peak_memory_bytes the largest memory seen that the backend knows of (see its memoryBytes)
  * @property {string} backend
- * @property {number} threads
+ * @property {number} threads in use now: a backend that measures may change it
  * @property {number} prompt_tokens of the last call
  * @property {number} cached_tokens how many of them the KV cache still held
  * @property {number} generated_tokens of the last answer, so far
@@ -20,6 +20,7 @@
 export class RunStats {
   #clock;
   #memoryBytes;
+  #session;
   /** @type {Stats} */
   #stats;
   #startedAt = 0;
@@ -31,6 +32,7 @@ export class RunStats {
    */
   constructor(session, clock) {
     this.#clock = clock;
+    this.#session = session;
     this.#memoryBytes = session.memoryBytes.bind(session);
     this.#stats = {
       time_to_first_token_s: null,
@@ -50,7 +52,7 @@ export class RunStats {
 
   /** @returns {Stats} a copy, as of now */
   snapshot() {
-    return { ...this.#stats, peak_memory_bytes: this.#seeMemory() };
+    return { ...this.#stats, threads: this.#session.threads, peak_memory_bytes: this.#seeMemory() };
   }
 
   /** @param {{seconds: number, downloadBytes: number}} load */

@@ -45,6 +45,9 @@ import { createTask, readTextFiles } from "./model_parts.js";
  * @property {import("../tasks/run_stats.js").Stats} stats
  */
 
+/** Beyond this no more of them help with models of the size that browsers run. */
+const MOST_THREADS = 16;
+
 /** @type {TextGeneration | Encoder | null} */
 let task = null;
 /** The last of the calls that use the model: they wait for each other. @type {Promise<unknown>} */
@@ -75,7 +78,7 @@ async function load({ manifestUrl, dtype, backend = "auto", threads, contextLeng
     },
   });
   const limits = {
-    threads: usableThreads(threads),
+    ...threadLimits(threads),
     contextLength: Math.min(contextLength ?? model.contextLength, model.contextLength),
     kvDtype,
   };
@@ -132,10 +135,12 @@ async function openSession(candidates, context, options) {
   throw new FeatherweightError("unsupported", "There is no backend to try.");
 }
 
-/** @param {number} [asked] */
-function usableThreads(asked) {
-  if (!globalThis.crossOriginIsolated) return 1;
-  return Math.max(1, Math.floor(asked ?? defaultThreads(navigator.hardwareConcurrency)));
+/** What a backend is told about threads: a number that was asked for is kept. @param {number} [asked] */
+function threadLimits(asked) {
+  if (!globalThis.crossOriginIsolated) return { threads: 1 };
+  if (asked !== undefined) return { threads: Math.max(1, Math.floor(asked)) };
+  const { hardwareConcurrency } = navigator;
+  return { threads: defaultThreads(hardwareConcurrency), mostThreads: Math.min(hardwareConcurrency || 1, MOST_THREADS) };
 }
 
 /**

@@ -4,7 +4,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
-import { BUILDS, ROOT, modelDirectory, modelMissing, openSession } from "./node_engine.mjs";
+import { EngineDecoderSession } from "../../../static/engine/decoder_session.js";
+import { BUILDS, ROOT, modelDirectory, modelMissing, openEngine, openSession } from "./node_engine.mjs";
 
 const MODEL = "smollm2-135m-instruct";
 const PATH = join(modelDirectory(MODEL), "onnx/model_q4.onnx");
@@ -101,6 +102,23 @@ describe("the engine's decoder", { skip: modelMissing(MODEL) }, () => {
 
   test("refuses a cache of a type that there is not", async () => {
     await assert.rejects(openSession(PATH, BUILDS[0], { kvDtype: "fp8" }), RangeError);
+  });
+
+  test("measures its threads, changes them between tokens, and gives the same", async () => {
+    const { prompt_token_ids: prompt, greedy_token_ids: greedy } = reference[0];
+    const engine = await openEngine(PATH, BUILDS[0], { threads: 4, measure: true });
+    assert.ok([1, 2, 3, 4].includes(engine.choice.count));
+    const other = new EngineDecoderSession(engine);
+    await session.reset();
+    assert.deepEqual(await other.prefill(prompt), await session.prefill(prompt));
+    for (const [at, token] of greedy.slice(0, 12).entries()) {
+      engine.pool.use(1 + (at % 4));
+      const output = engine.plan.run([{ ids: [token], positions: [other.length], slot: 0, past: other.length }], true);
+      other.length++;
+      assert.deepEqual(new Float32Array(output), await session.decode(token), `token ${at}`);
+    }
+    assert.throws(() => engine.pool.use(5), RangeError);
+    await other.dispose();
   });
 
   for (const [at, build] of BUILDS.entries()) {

@@ -69,19 +69,18 @@ export function wholeShards(folder) {
  * An engine on some `.onnx` file.
  * @param {string} path
  * @param {{file: string, shared: boolean}} build
- * @param {{threads?: number, contextLength?: number, kvDtype?: "fp32" | "fp16" | "int8", readShards?: import("../../../static/engine/engine.js").EngineOptions["readShards"],
+ * @param {{threads?: number, measure?: boolean, contextLength?: number, kvDtype?: "fp32" | "fp16" | "int8", readShards?: import("../../../static/engine/engine.js").EngineOptions["readShards"],
  *   below?: number}} [options] below: bytes of memory that are taken before
  */
-export async function openEngine(path, build, { threads = 1, contextLength = 1024, kvDtype, readShards = wholeShards(dirname(path)), below = 0 } = {}) {
+export async function openEngine(path, build, { threads = 1, measure = false, contextLength = 1024, kvDtype, readShards = wholeShards(dirname(path)), below = 0 } = {}) {
   const module = await compileKernels(build.file);
   const kernels = await instantiateKernels(module, build.shared);
   kernels.memory.allocate(below);
-  return loadEngine(await readFile(path), { module, kernels, threads, contextLength, kvDtype, readShards, createWorker });
+  return loadEngine(await readFile(path), { module, kernels, threads, measure, contextLength, kvDtype, readShards, createWorker });
 }
 
 /** A session on some `.onnx` file; options as for openEngine. */
 export async function openSession(path, build, options = {}) {
   const engine = await openEngine(path, build, options);
-  const { threads = 1 } = options;
-  return engine.plan.model.decoder ? new EngineDecoderSession(engine, threads) : new EngineEncoderSession(engine, threads);
+  return engine.plan.model.decoder ? new EngineDecoderSession(engine) : new EngineEncoderSession(engine);
 }

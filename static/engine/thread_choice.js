@@ -1,0 +1,131 @@
+/**
+ * Owns how many threads share a run: found by trying, once after loading, and again among real runs when those have
+ * become slow (a busy machine) or may have become fast again. The answers do not depend on it.
+ */
+
+/**
+ * Runs by which numbers of threads are compared, taken in turns.
+ * @typedef {{counts: readonly number[], times: number[][], run: number}} Trial
+ */
+
+/** Numbers of threads that are tried. */
+const CANDIDATES = [1, 2, 3, 4, 6, 8, 12, 16];
+/** Runs of each number in a trial; their median counts. */
+const TRIAL_RUNS = 3;
+/** More threads must be this much faster than fewer, or they stay free for others. */
+const WORTH = 0.95;
+/** Runs whose median is compared with what is usual. */
+const WINDOW = 8;
+/** Slower than usual by this, and something has changed. */
+const SLOW = 1.5;
+/** What is usual rises so much per window: an answer gets slower as its context grows. */
+const DRIFT = 1.01;
+/** Windows until a number below the best is doubted; twice as many each time that it proves right. */
+const PATIENCE = 4;
+const LONGEST_PATIENCE = 128;
+
+export class ThreadChoice {
+  #use;
+  #now;
+  /** Those that may be used. @type {readonly number[]} */
+  #candidates;
+  /** The best of them when nothing disturbed: more are not tried again. 0: nobody wants it measured. */
+  #best = 0;
+  /** @type {Trial | null} */
+  #trial = null;
+  /** @type {number[]} */
+  #window = [];
+  #usual = Infinity;
+  #patience = PATIENCE;
+  #windows = 0;
+
+  /** How many threads are chosen. */
+  count;
+
+  /**
+   * @param {number} most threads that exist
+   * @param {(count: number) => void} use sets how many of them take part in the next run
+   * @param {() => number} [now] milliseconds
+   */
+  constructor(most, use, now = () => performance.now()) {
+    this.#use = use;
+    this.#now = now;
+    this.#candidates = [...CANDIDATES.filter((count) => count < most), most];
+    this.count = most;
+    use(most);
+  }
+
+  /**
+   * Choose by runs that stand for the real ones, and go on choosing.
+   * @param {() => void} run
+   */
+  measure(run) {
+    this.#begin(this.#candidates);
+    while (this.#trial) this.timed(run);
+    this.#best = this.count;
+    this.#usual = Infinity;
+  }
+
+  /**
+   * Do a real run, all of which take about the same time.
+   * @template T
+   * @param {() => T} run
+   * @returns {T}
+   */
+  timed(run) {
+    const trial = this.#trial;
+    this.#use(trial ? trial.counts[trial.run % trial.counts.length] : this.count);
+    const start = this.#now();
+    const result = run();
+    const time = this.#now() - start;
+    if (trial) this.#tried(trial, time);
+    else if (this.#best > 0) this.#watch(time);
+    return result;
+  }
+
+  /** @param {readonly number[]} counts ascending */
+  #begin(counts) {
+    this.#window = [];
+    this.#windows = 0;
+    if (counts.length > 1) this.#trial = { counts, times: counts.map(() => []), run: 0 };
+  }
+
+  /** @param {Trial} trial @param {number} time */
+  #tried(trial, time) {
+    trial.times[trial.run++ % trial.counts.length].push(time);
+    if (trial.run < TRIAL_RUNS * trial.counts.length) return;
+    this.#trial = null;
+    const medians = trial.times.map(median);
+    let chosen = 0;
+    for (let at = 1; at < medians.length; at++) if (medians[at] < WORTH * medians[chosen]) chosen = at;
+    const stays = trial.counts[chosen] === this.count;
+    this.#patience = stays ? Math.min(2 * this.#patience, LONGEST_PATIENCE) : PATIENCE;
+    this.count = trial.counts[chosen];
+    this.#usual = medians[chosen];
+    this.#use(this.count);
+  }
+
+  /** @param {number} time of a run with the chosen number */
+  #watch(time) {
+    this.#window.push(time);
+    if (this.#window.length < WINDOW) return;
+    const typical = median(this.#window);
+    this.#window = [];
+    this.#windows++;
+    const slow = typical > SLOW * this.#usual;
+    const doubtful = this.count < this.#best && this.#windows >= this.#patience;
+    this.#usual = slow ? typical : Math.min(typical, DRIFT * this.#usual);
+    if (slow || doubtful) this.#begin(this.#neighbours());
+  }
+
+  /** The chosen number, the next below it and the next above. */
+  #neighbours() {
+    const at = this.#candidates.indexOf(this.count);
+    return this.#candidates.slice(Math.max(0, at - 1), at + 2).filter((count) => count <= this.#best);
+  }
+}
+
+/** @param {readonly number[]} times */
+function median(times) {
+  return [...times].sort((a, b) => a - b)[times.length >> 1];
+}
