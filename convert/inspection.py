@@ -79,6 +79,7 @@ def inspect_model(model_dir: Path, *, context_length: int | None = None) -> Insp
 
 def _variant(model_dir: Path, variant: manifest.Variant, tokens: int) -> VariantReport:
     cost = variant.cost
+    nodes = (node for each in variant.graphs for node in walk(load_graph(model_dir / each.graph)))
     return VariantReport(
         dtype=str(variant.dtype),
         block_size=variant.block_size,
@@ -87,7 +88,7 @@ def _variant(model_dir: Path, variant: manifest.Variant, tokens: int) -> Variant
         download_bytes=variant.download_bytes,
         weight_bytes=variant.weight_bytes,
         files=len(variant.files),
-        operators=dict(sorted(Counter(node.op_type for node in walk(load_graph(model_dir / variant.graph))).items())),
+        operators=dict(sorted(Counter(node.op_type for node in nodes).items())),
         macs_per_token=sum(item.macs for name, item in cost.per_token.items() if not name.startswith("attention")),
         context_length=tokens,
         memory_bytes=(

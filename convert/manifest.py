@@ -77,6 +77,15 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GraphSpec:
+    """One graph: its file, its external data in order of first use, and what a token costs."""
+
+    graph: str
+    shards: tuple[str, ...]
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VariantSpec:
     """What the pipeline knows of a variant; paths are relative to the model directory."""
 
@@ -87,11 +96,26 @@ class VariantSpec:
     graph: str
     shards: tuple[str, ...]
     weight_bytes: int
+    """Of all graphs."""
     cost: Cost
+    """Of ``graph``, per token."""
     embedding_bits: int | None = None
     """Of embedding tables and output heads; None for the floating-point dtypes."""
     imports: Mapping[str, int] = field(default_factory=dict)
     """Number of block-quantized matrices by how they were made: kept, rounded again, or rounded from floats."""
+    encoder: GraphSpec | None = None
+    """The graph that runs once per text, before ``graph``: the encoder of an encoder-decoder."""
+
+    @property
+    def graphs(self) -> tuple[GraphSpec, ...]:
+        """All graphs, in the order in which they run."""
+        own = GraphSpec(graph=self.graph, shards=self.shards, cost=self.cost)
+        return (self.encoder, own) if self.encoder else (own,)
+
+    @property
+    def own_files(self) -> tuple[str, ...]:
+        """The files that no other variant uses: graphs and shards, in that order."""
+        return tuple(path for each in self.graphs for path in (each.graph, *each.shards))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,11 +185,11 @@ def build(
     """
     entries = {entry.path: entry for entry in files}
     specs = tuple(variants)
-    owned = {path for spec in specs for path in (spec.graph, *spec.shards)}
+    owned = {path for spec in specs for path in spec.own_files}
     shared = sorted(entries.keys() - owned)
     listed = []
     for spec in specs:
-        paths = (*shared, spec.graph, *spec.shards)
+        paths = (*shared, *spec.own_files)
         if missing := [path for path in paths if path not in entries]:
             raise BadModelDirectory(f"variant {spec.dtype} names {missing[0]!r}, which is not among the files written")
         own = {each.name: getattr(spec, each.name) for each in fields(VariantSpec)}
@@ -296,7 +320,8 @@ def _contradictions(document: dict[str, Any]) -> Iterator[str]:
         yield "at $.variants: a dtype is listed twice"
     for variant in document["variants"]:
         where = f"at $.variants[{variant['dtype']}]"
-        needed = [*variant["files"], variant["graph"], *variant["shards"]]
+        graphs = [variant, variant["encoder"]] if variant.get("encoder") else [variant]
+        needed = [*variant["files"], *(path for each in graphs for path in (each["graph"], *each["shards"]))]
         if missing := [path for path in needed if path not in files]:
             yield f"{where}: {missing[0]!r} is not in $.files"
             continue
@@ -333,14 +358,8 @@ def _typed(document: dict[str, Any]) -> Manifest:
                     "dtype": Dtype(variant["dtype"]),
                     "shards": tuple(variant["shards"]),
                     "files": tuple(variant["files"]),
-                    "cost": Cost(
-                        **{
-                            **variant["cost"],
-                            "per_token": {
-                                name: OperatorCost(**cost) for name, cost in variant["cost"]["per_token"].items()
-                            },
-                        }
-                    ),
+                    "cost": _cost(variant["cost"]),
+                    "encoder": _encoder(variant.get("encoder")),
                 }
             )
             for variant in document["variants"]
@@ -348,6 +367,17 @@ def _typed(document: dict[str, Any]) -> Manifest:
         quality=document["quality"],
         converter_version=document["converter"]["version"],
     )
+
+
+def _cost(value: dict[str, Any]) -> Cost:
+    per_token = {name: OperatorCost(**cost) for name, cost in value["per_token"].items()}
+    return Cost(**{**value, "per_token": per_token})
+
+
+def _encoder(value: dict[str, Any] | None) -> GraphSpec | None:
+    if value is None:
+        return None
+    return GraphSpec(graph=value["graph"], shards=tuple(value["shards"]), cost=_cost(value["cost"]))
 
 
 _Record = TypeVar("_Record", Pooling, KvCache)

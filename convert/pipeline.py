@@ -4,6 +4,7 @@ import json
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,17 +54,36 @@ class ConversionReport:
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """One variant, built but not yet written."""
+class _BuiltGraph:
+    """One graph of a variant; ``stem`` is its file's name without the ending."""
 
-    dtype: Dtype
+    stem: str
     context: BuildContext
     facts: ModelFacts
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One variant, built but not yet written; its last graph is the one that answers."""
+
+    dtype: Dtype
+    graphs: Sequence[_BuiltGraph]
+
+    @property
+    def last(self) -> _BuiltGraph:
+        """The variant's own graph; an encoder stands before it."""
+        return self.graphs[-1]
 
     @property
     def weight_bytes(self) -> int:
         """Size of all initializers."""
-        return sum(item.nbytes for item in self.context.graph.initializers.values())
+        return sum(item.nbytes for each in self.graphs for item in each.context.graph.initializers.values())
+
+    @property
+    def parameters(self) -> int:
+        """Of all graphs, those that several use counted once."""
+        used = {name: count for each in self.graphs for name, count in each.context.used.items()}
+        return sum(used.values())
 
 
 def convert(
@@ -139,8 +159,12 @@ def _choose_task(family: Family, checkpoint: Checkpoint, task: str | None) -> st
 def _build(
     family: Family, checkpoint: Checkpoint, dtype: Dtype, block_size: int, embedding_bits: int, task: str
 ) -> _Plan:
-    context = BuildContext(GraphBuilder(f"model{dtype.suffix}"), checkpoint, dtype, block_size, embedding_bits)
-    return _Plan(dtype, context, family.build(context, task))
+    graphs = []
+    for name, build in family.graphs.items():
+        stem = f"{name}{dtype.suffix}"
+        context = BuildContext(GraphBuilder(stem), checkpoint, dtype, block_size, embedding_bits)
+        graphs.append(_BuiltGraph(stem, context, build(context, task)))
+    return _Plan(dtype, graphs)
 
 
 def _write(
@@ -149,27 +173,31 @@ def _write(
     """Write every file of the model directory; the manifest comes last."""
     graphs = directory / GRAPH_FOLDER
     graphs.mkdir()
-    written = [_write_variant(graphs, plan, progress) for plan in plans]
+    written = [[_write_graph(graphs, plan.dtype, each, progress) for each in plan.graphs] for plan in plans]
+    every = [pair for pairs in written for pair in pairs]
     for name, data in checkpoint.files.items():
         (directory / name).write_bytes(data)
-    shard_counts = {graph.path.split("/")[-1]: len(shards) for graph, shards in written}
+    shard_counts = {graph.path.split("/")[-1]: len(shards) for graph, shards in every}
     (directory / "config.json").write_bytes(_config(checkpoint.config, shard_counts))
     small = [hash_file(directory / name, name) for name in sorted({"config.json", *checkpoint.files})]
     content = manifest.build(
         model=_model(checkpoint, plans[0], model_id, task),
         source=checkpoint.provenance,
-        files=[*small, *(entry for graph, shards in written for entry in (graph, *shards))],
-        variants=[_variant(plan, graph, shards) for plan, (graph, shards) in zip(plans, written, strict=True)],
+        files=[*small, *(entry for graph, shards in every for entry in (graph, *shards))],
+        variants=[_variant(plan, pairs) for plan, pairs in zip(plans, written, strict=True)],
     )
     manifest.write(content, directory)
     return content
 
 
-def _write_variant(graphs: Path, plan: _Plan, progress: Progress) -> tuple[FileEntry, list[FileEntry]]:
-    graph, stem = plan.context.graph, f"model{plan.dtype.suffix}"
-    progress.message(f"{plan.dtype}: {len(graph.initializers)} tensors")
-    shards = write_shards(graph.initializers.values(), graphs, stem, on_bytes=progress.advance)
-    path = graphs / f"{stem}.onnx"
+def _write_graph(
+    folder: Path, dtype: Dtype, built: _BuiltGraph, progress: Progress
+) -> tuple[FileEntry, list[FileEntry]]:
+    """The ``.onnx`` file and its shards."""
+    graph = built.context.graph
+    progress.message(f"{dtype}: {len(graph.initializers)} tensors")
+    shards = write_shards(graph.initializers.values(), folder, built.stem, on_bytes=progress.advance)
+    path = folder / f"{built.stem}.onnx"
     path.write_bytes(to_bytes(to_model(graph, shards.locations)))
     return hash_file(path, f"{GRAPH_FOLDER}/{path.name}"), shards.files
 
@@ -181,38 +209,48 @@ def _config(config: Mapping[str, Any], shard_counts: Mapping[str, int]) -> bytes
     return (json.dumps(merged, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _variant(plan: _Plan, graph: FileEntry, shards: Sequence[FileEntry]) -> manifest.VariantSpec:
-    context, cache = plan.context, plan.facts.kv_cache
-    cost = graph_cost(context.graph)
-    seen = sum(item.bytes for name, item in cost.classes.items() if name.startswith("attention"))
+def _variant(plan: _Plan, written: Sequence[tuple[FileEntry, Sequence[FileEntry]]]) -> manifest.VariantSpec:
+    context = plan.last.context
+    imports = sum((each.context.imports for each in plan.graphs), Counter[str]())
+    *before, own = [
+        manifest.GraphSpec(graph=graph.path, shards=tuple(entry.path for entry in shards), cost=_cost(built))
+        for built, (graph, shards) in zip(plan.graphs, written, strict=True)
+    ]
     return manifest.VariantSpec(
         dtype=plan.dtype,
         block_size=context.block_size if plan.dtype.linear_bits else None,
         embedding_bits=context.embedding_bits if plan.dtype.linear_bits else None,
-        lossless_import=set(context.imports) == {Import.LOSSLESS},
-        imports={str(kind): count for kind, count in sorted(context.imports.items())},
-        graph=graph.path,
-        shards=tuple(entry.path for entry in shards),
+        lossless_import=set(imports) == {Import.LOSSLESS},
+        imports={str(kind): count for kind, count in sorted(imports.items())},
+        graph=own.graph,
+        shards=own.shards,
         weight_bytes=plan.weight_bytes,
-        cost=manifest.Cost(
-            per_token={
-                name: manifest.OperatorCost(bytes=item.bytes, macs=item.macs) for name, item in cost.classes.items()
-            },
-            steps=cost.steps,
-            kv_bytes_per_token=seen if cache else 0,
-            activation_bytes_per_token=plan.facts.activation_width * FLOAT_BYTES,
-        ),
+        cost=own.cost,
+        encoder=before[0] if before else None,
+    )
+
+
+def _cost(built: _BuiltGraph) -> manifest.Cost:
+    cost = graph_cost(built.context.graph)
+    seen = sum(item.bytes for name, item in cost.classes.items() if name.startswith("attention"))
+    return manifest.Cost(
+        per_token={
+            name: manifest.OperatorCost(bytes=item.bytes, macs=item.macs) for name, item in cost.classes.items()
+        },
+        steps=cost.steps,
+        kv_bytes_per_token=seen if built.facts.kv_cache else 0,
+        activation_bytes_per_token=built.facts.activation_width * FLOAT_BYTES,
     )
 
 
 def _model(checkpoint: Checkpoint, plan: _Plan, model_id: str, task: str) -> manifest.Model:
-    facts, pooling = plan.facts, checkpoint.pooling
+    facts, pooling = plan.last.facts, checkpoint.pooling
     return manifest.Model(
         id=model_id,
         name=checkpoint.name,
         family=checkpoint.config["model_type"],
         task=task,
-        parameters=plan.context.parameters,
+        parameters=plan.parameters,
         license=checkpoint.license,
         context_length=facts.context_length,
         vocab_size=facts.vocab_size,

@@ -1,16 +1,13 @@
 """Checks a model directory against its manifest, its graphs against ONNX, and runs every variant once."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto
 from onnx.defs import OpSchema
 
@@ -18,11 +15,9 @@ from convert import manifest
 from convert.errors import BadModelDirectory
 from convert.inspection import load_graph, walk
 from convert.progress import Progress
-from convert.runtime import PAST, PRESENT, empty_cache, open_session
 from convert.shards import CHUNK_BYTES, FileEntry, hash_file
+from convert.trial_run import trial_run
 
-PREFILL_TOKENS = 4
-ENCODER_TOKENS = 8
 _SHOWN_CHUNKS = 8
 _PACKED_BITS: dict[int, int] = {TensorProto.INT4: 4, TensorProto.UINT4: 4, TensorProto.FLOAT4E2M1: 4}
 
@@ -54,14 +49,18 @@ def verify_model(model_dir: Path, progress: Progress, *, run: bool = True) -> Ve
             problems += [f"{entry.path}: {problem}; convert again" for problem in found]
     ran = []
     for variant in content.variants:
-        if damaged.intersection((variant.graph, *variant.shards)):
+        if damaged.intersection(variant.own_files):
             continue
-        found = list(_graph(model_dir, variant, content))
+        found = [
+            f"{each.graph}: {problem}; convert again"
+            for each in variant.graphs
+            for problem in _graph(model_dir, each, content)
+        ]
         if run and not found:
             progress.message(f"running {variant.dtype}")
-            found = list(_run(model_dir, variant, content.model))
+            found = [f"{variant.graph}: {problem}; convert again" for problem in trial_run(model_dir, variant, content)]
             ran.append(str(variant.dtype))
-        problems += [f"{variant.graph}: {problem}; convert again" for problem in found]
+        problems += found
     return VerificationReport(
         files=len(content.files),
         size_bytes=sum(entry.size_bytes for entry in content.files.values()),
@@ -98,9 +97,9 @@ def _hashes(path: Path, entry: FileEntry, progress: Progress) -> Iterator[str]:
         yield f"SHA-256 is {found.sha256}, the manifest says {entry.sha256}"
 
 
-def _graph(model_dir: Path, variant: manifest.Variant, content: manifest.Manifest) -> Iterator[str]:
-    """What is wrong with the graph before it runs."""
-    path = model_dir / variant.graph
+def _graph(model_dir: Path, spec: manifest.GraphSpec, content: manifest.Manifest) -> Iterator[str]:
+    """What is wrong with a graph before it runs."""
+    path = model_dir / spec.graph
     try:
         graph = load_graph(path)
         _know_runtime_operators()
@@ -108,7 +107,7 @@ def _graph(model_dir: Path, variant: manifest.Variant, content: manifest.Manifes
     except (BadModelDirectory, onnx.checker.ValidationError) as error:
         yield f"not valid ONNX: {_one_line(error)}"
         return
-    sizes = {PurePosixPath(shard).name: content.files[shard].size_bytes for shard in variant.shards}
+    sizes = {PurePosixPath(shard).name: content.files[shard].size_bytes for shard in spec.shards}
     spans: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
     for tensor in _tensors(graph):
         if tensor.data_location != TensorProto.EXTERNAL:
@@ -116,7 +115,7 @@ def _graph(model_dir: Path, variant: manifest.Variant, content: manifest.Manifes
         place = {item.key: item.value for item in tensor.external_data}
         shard = place.get("location", "")
         if shard not in sizes:
-            yield f"tensor {tensor.name} refers to {shard!r}, which is no shard of this variant"
+            yield f"tensor {tensor.name} refers to {shard!r}, which is no shard of this graph"
             continue
         try:
             start = int(place.get("offset", 0))
@@ -177,74 +176,6 @@ def _know_runtime_operators() -> None:
             ],
         )
     )
-
-
-def _run(model_dir: Path, variant: manifest.Variant, model: manifest.Model) -> Iterator[str]:
-    """What is wrong with a real run: PREFILL_TOKENS and one decode step, or one batch of an encoder."""
-    try:
-        session = open_session(model_dir / variant.graph)
-        declared = session.get_inputs()
-        if model.kv_cache is None:
-            feed = _feed(declared, ENCODER_TOKENS, model.vocab_size)
-            yield from _check_outputs("run", _outputs(session, feed), _encoder_shapes(model))
-            return
-        cache, past = empty_cache(declared), 0
-        if len(cache) != 2 * model.kv_cache.layers:
-            yield f"has {len(cache)} cache inputs, the manifest says {model.kv_cache.layers} layers"
-        for phase, tokens in (("prefill", PREFILL_TOKENS), ("decode", 1)):
-            feed = {**_feed(declared, tokens, model.vocab_size, past), **cache}
-            outputs = _outputs(session, feed)
-            past += tokens
-            kv_shape = (1, model.kv_cache.kv_heads, past, model.kv_cache.head_dim)
-            shapes = {name: kv_shape for name in outputs if name.startswith(PRESENT)}
-            yield from _check_outputs(phase, outputs, {**shapes, "logits": (1, tokens, model.vocab_size)})
-            cache = {name: outputs[PRESENT + name.removeprefix(PAST)] for name in cache}
-    except Exception as error:  # onnxruntime's errors have no common public base
-        yield f"onnxruntime refuses it: {_one_line(error)}"
-
-
-def _encoder_shapes(model: manifest.Model) -> dict[str, tuple[int | None, ...]]:
-    labels = len(model.labels or ())
-    by_task: dict[str, dict[str, tuple[int | None, ...]]] = {
-        "text-classification": {"logits": (1, labels)},
-        "token-classification": {"logits": (1, ENCODER_TOKENS, labels)},
-        "question-answering": {"start_logits": (1, ENCODER_TOKENS), "end_logits": (1, ENCODER_TOKENS)},
-        "fill-mask": {"logits": (1, ENCODER_TOKENS, model.vocab_size)},
-    }
-    return by_task.get(model.task, {"last_hidden_state": (1, ENCODER_TOKENS, None)})
-
-
-def _check_outputs(
-    phase: str, outputs: dict[str, NDArray[Any]], shapes: dict[str, tuple[int | None, ...]]
-) -> Iterator[str]:
-    """``shapes`` names the outputs that must be there; None stands for any length."""
-    for name in shapes.keys() - outputs.keys():
-        yield f"{phase} gives no output {name}"
-    for name, value in outputs.items():
-        wanted = shapes.get(name, value.shape)
-        if len(wanted) != value.ndim or any(
-            want not in (None, have) for want, have in zip(wanted, value.shape, strict=True)
-        ):
-            yield f"{phase} gives {name} with shape {list(value.shape)}, expected {list(wanted)}"
-        if not np.isfinite(value).all():
-            yield f"{phase} gives {name} with values that are not finite"
-
-
-def _feed(declared: Iterable[Any], tokens: int, vocab_size: int, past: int = 0) -> dict[str, NDArray[Any]]:
-    """Some ``tokens`` ids after ``past`` others, without the cache."""
-    feed = {
-        "input_ids": (np.arange(1, tokens + 1, dtype=np.int64) % vocab_size)[None],
-        "attention_mask": np.ones((1, past + tokens), np.int64),
-        "token_type_ids": np.zeros((1, tokens), np.int64),
-        "num_logits_to_keep": np.array(0, np.int64),
-    }
-    names = {item.name for item in declared}
-    return {name: value for name, value in feed.items() if name in names}
-
-
-def _outputs(session: Any, feed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    names: Sequence[str] = [item.name for item in session.get_outputs()]
-    return {name: np.asarray(value) for name, value in zip(names, session.run(None, feed), strict=True)}
 
 
 def _one_line(error: Exception) -> str:

@@ -13,22 +13,25 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from convert.dtypes import Dtype
 from convert.pipeline import convert
 from convert.progress import SilentProgress
-from tests.families import decoders, tiny
+from tests.families import decoders, encoders, tiny
 
 LABELS = ("NEGATIVE", "NEUTRAL", "POSITIVE")
 WORDS = [f"w{number}" for number in range(290)]
 """The words that the tokenizers know; word N has id N + 4."""
+SPECIAL = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
+ROLES = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]", "mask_token": "[MASK]"}
+"""What tokenizer_config.json of the encoders says."""
 
 
-def save_tokenizer(directory: Path, *, marks: bool) -> None:
-    """Words split at spaces; ``marks`` puts [CLS] before and [SEP] after a text."""
-    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[CLS]", "[SEP]", "[UNK]", *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+def save_tokenizer(directory: Path, *, marks: bool, vocab_size: int = 295) -> None:
+    """Words split at spaces; ``marks`` puts [CLS] before and [SEP] after a text. [MASK] is the last word there is."""
+    known = [*SPECIAL, *WORDS[: vocab_size - len(SPECIAL) - 1], "[MASK]"]
+    tokenizer = Tokenizer(models.WordLevel({word: at for at, word in enumerate(known)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.add_special_tokens(["[PAD]", "[CLS]", "[SEP]"])
+    tokenizer.add_special_tokens(["[PAD]", "[CLS]", "[SEP]", "[MASK]"])
     if marks:
         tokenizer.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+            single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
         )
     tokenizer.enable_truncation(5)  # as sentence-transformers ships it; nothing of ours may be misled by it
     tokenizer.enable_padding(length=5)
@@ -70,6 +73,15 @@ def classifier(root: Path, *dtypes: Dtype) -> Path:
         "id2label": {str(number): label for number, label in enumerate(LABELS)},
     }
     return _convert(root, "classifier", config, classifier_shapes(), dtypes, marks=True)
+
+
+def stored(root: Path, name: str, task: str, *dtypes: Dtype) -> Path:
+    """The case ``name`` of make_encoder_vectors.py at ``root``/``name``-``task``."""
+    source = encoders.save_checkpoint(root / f"{name}-{task}-checkpoint", name)
+    save_tokenizer(source, marks=True, vocab_size=encoders.original(name)["config"]["vocab_size"])
+    (source / "tokenizer_config.json").write_text(json.dumps(ROLES))
+    convert(str(source), root / f"{name}-{task}", dtypes=dtypes, task=task, progress=SilentProgress())
+    return root / f"{name}-{task}"
 
 
 def _convert(

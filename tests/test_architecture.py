@@ -25,6 +25,7 @@ CONVERT_LAYERS = [
     "publish",
     "pipeline",
     "inspection",
+    "trial_run",
     "verification",
     "evaluation",
     "commands",

@@ -88,6 +88,36 @@ def test_roundtrip_of_an_encoder() -> None:
     assert first.model.labels == ("NO", "YES")
 
 
+def test_roundtrip_of_an_encoder_decoder() -> None:
+    cost = manifest.Cost(per_token={}, steps=7, kv_bytes_per_token=0, activation_bytes_per_token=9)
+    encoder = manifest.GraphSpec(graph="onnx/encoder_q4.onnx", shards=("onnx/encoder_q4.onnx_data",), cost=cost)
+    own = variant(Dtype.Q4, encoder=encoder)
+    files = [entry(path) for path in ("config.json", *own.own_files)]
+    first = built(variants=[own], files=files, quality={})
+    assert manifest.parse(first.to_bytes()) == first
+    onnx = "onnx/model_q4.onnx"
+    assert first.variant("q4").files == (
+        "config.json",
+        encoder.graph,
+        *encoder.shards,
+        onnx,
+        f"{onnx}_data",
+        f"{onnx}_data_1",
+    )
+    assert [item.graph for item in first.variant("q4").graphs] == [encoder.graph, onnx]
+    document = first.to_dict()
+    document["variants"][0]["encoder"]["shards"].append("onnx/none")
+    with pytest.raises(BadModelDirectory, match="'onnx/none' is not in"):
+        manifest.parse(json.dumps(document).encode())
+
+
+def test_reads_manifests_from_before_there_were_encoder_decoders() -> None:
+    document = built().to_dict()
+    for item in document["variants"]:
+        del item["encoder"]
+    assert manifest.parse(json.dumps(document).encode()) == built()
+
+
 def test_same_content_gives_the_same_bytes_whatever_the_order() -> None:
     first = built()
     files, source = list(first.files.values()), dict(first.source)

@@ -18,6 +18,13 @@ from convert.shards import hash_file
 from convert.verification import VerificationReport, verify_model
 from tests import model_directories
 
+STORED = [
+    ("bert", "token-classification"),
+    ("albert", "question-answering"),
+    ("roberta", "fill-mask"),
+    ("t5", "text2text-generation"),
+    ("bart", "text2text-generation"),
+]
 GRAPH, SHARD = "onnx/model.onnx", "onnx/model.onnx_data"
 
 
@@ -26,6 +33,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sound")
     for make in (model_directories.decoder, model_directories.encoder, model_directories.classifier):
         make(root, Dtype.FP32, Dtype.Q4F16)
+    for name, task in STORED:
+        model_directories.stored(root, name, task, Dtype.FP32, Dtype.Q4F16)
     return root
 
 
@@ -39,7 +48,7 @@ def verify(model_dir: Path, **options: Any) -> VerificationReport:
     return verify_model(model_dir, SilentProgress(), **options)
 
 
-@pytest.mark.parametrize("name", ["decoder", "encoder", "classifier"])
+@pytest.mark.parametrize("name", ["decoder", "encoder", "classifier", *("-".join(pair) for pair in STORED)])
 def test_sound_models_run_in_every_variant(sound: Path, name: str) -> None:
     report = verify(sound / name)
     assert report.problems == []
@@ -163,7 +172,7 @@ GRAPH_DEFECTS: dict[str, tuple[Callable[[onnx.ModelProto], None], str]] = {
     "location_outside": (lambda model: place(external(model)[0], location="../config.json"), "not valid ONNX"),
     "location_of_other_variant": (
         lambda model: place(external(model)[0], location="model_q4f16.onnx_data"),
-        "which is no shard of this variant",
+        "which is no shard of this graph",
     ),
     "offset_beyond_the_end": (lambda model: place(external(model)[0], offset="99999999"), "lies outside of"),
     "wrong_length": (lambda model: place(external(model)[0], length="4"), "bytes and refers to 4"),

@@ -9,6 +9,7 @@ from convert.families.family import Family
 # model_type -> module; a new family is one file and one row.
 FAMILIES = {
     "albert": "convert.families.albert",
+    "bart": "convert.families.bart",
     "bert": "convert.families.bert",
     "distilbert": "convert.families.distilbert",
     "gemma": "convert.families.gemma",
@@ -22,6 +23,7 @@ FAMILIES = {
     "qwen3": "convert.families.qwen3",
     "roberta": "convert.families.roberta",
     "smollm3": "convert.families.smollm3",
+    "t5": "convert.families.t5",
 }
 
 

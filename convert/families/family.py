@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from convert.checkpoint.untrusted import quote
 from convert.dtypes import Dtype
@@ -28,13 +28,25 @@ class ModelFacts:
     labels: tuple[str, ...] | None = None
 
 
+Build: TypeAlias = Callable[[BuildContext, str], ModelFacts]
+"""Adds the graph for a task to the context."""
+
+
 @dataclass(frozen=True)
 class Family:
-    """One row of the registry."""
+    """One row of the registry; one with a ``build_decoder`` is an encoder-decoder, and ``build`` makes its encoder."""
 
     tasks: tuple[str, ...]
     default_dtypes: tuple[Dtype, ...]
-    build: Callable[[BuildContext, str], ModelFacts]
+    build: Build
+    build_decoder: Build | None = None
+
+    @property
+    def graphs(self) -> Mapping[str, Build]:
+        """By the name of the file, as Transformers.js asks for it; the last one makes what the model is asked for."""
+        if self.build_decoder is None:
+            return {"model": self.build}
+        return {"encoder_model": self.build, "decoder_model_merged": self.build_decoder}
 
 
 def read_config(config_class: type[Config], config: Mapping[str, Any]) -> Config:

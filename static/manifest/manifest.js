@@ -64,7 +64,10 @@ import {
  * @property {number} downloadBytes sum of the sizes of `files`
  * @property {number} weightBytes
  * @property {Cost} cost
+ * @property {GraphSpec | null} encoder of an encoder-decoder, else null; `graph`, `shards` and `cost` are the decoder's
  */
+
+/** A graph with its external data. @typedef {{graph: string, shards: readonly string[], cost: Cost}} GraphSpec */
 
 /**
  * @typedef {object} Manifest
@@ -286,11 +289,12 @@ function readKvCache(value, where) {
 function readVariant(value, where, files) {
   const variant = asObject(value, where);
   const paths = asTexts(variant.files, `${where}.files`);
-  const graph = asText(variant.graph, `${where}.graph`);
-  const shards = asTexts(variant.shards, `${where}.shards`);
+  const own = readGraph(variant, where);
+  const encoder = orNull(variant.encoder, `${where}.encoder`, (value, place) => readGraph(asObject(value, place), place));
   for (const path of paths) if (!files.has(path)) refuse(`${where}.files`, `names "${path}", which is not in files`);
-  for (const path of [graph, ...shards])
-    if (!paths.includes(path)) refuse(where, `needs "${path}" but does not list it`);
+  for (const { graph, shards } of encoder ? [encoder, own] : [own]) {
+    for (const path of [graph, ...shards]) if (!paths.includes(path)) refuse(where, `needs "${path}" but does not list it`);
+  }
   if (new Set(paths).size < paths.length) refuse(`${where}.files`, "must not name a file twice");
   const downloadBytes = asCount(variant.download_bytes, `${where}.download_bytes`);
   const sum = paths.reduce((total, path) => total + (files.get(path)?.sizeBytes ?? 0), 0);
@@ -298,12 +302,20 @@ function readVariant(value, where, files) {
   return Object.freeze({
     dtype: asText(variant.dtype, `${where}.dtype`),
     blockSize: orNull(variant.block_size, `${where}.block_size`, asCount),
-    graph,
-    shards: Object.freeze(shards),
+    ...own,
     files: Object.freeze(paths),
     downloadBytes,
     weightBytes: asCount(variant.weight_bytes, `${where}.weight_bytes`),
-    cost: readCost(variant.cost, `${where}.cost`),
+    encoder,
+  });
+}
+
+/** @param {import("./fields.js").JsonObject} value @param {string} where @returns {Readonly<GraphSpec>} */
+function readGraph(value, where) {
+  return Object.freeze({
+    graph: asText(value.graph, `${where}.graph`),
+    shards: Object.freeze(asTexts(value.shards, `${where}.shards`)),
+    cost: readCost(value.cost, `${where}.cost`),
   });
 }
 

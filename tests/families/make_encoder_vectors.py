@@ -32,6 +32,46 @@ ENCODER_HEADS = {
     "feature-extraction": "Model",
 }
 LABELS = {str(number): f"L{number}" for number in range(5)}
+T5 = {
+    "model_type": "t5",
+    "d_model": 48,
+    "d_kv": 16,
+    "d_ff": 96,
+    "num_layers": 3,
+    "num_decoder_layers": 2,
+    "num_heads": 5,
+    "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 12,
+    "feed_forward_proj": "relu",
+    "tie_word_embeddings": True,
+    "vocab_size": 97,
+    "is_encoder_decoder": True,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+    "decoder_start_token_id": 0,
+}
+BART = {
+    "model_type": "bart",
+    "d_model": 64,
+    "encoder_layers": 3,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 8,
+    "encoder_ffn_dim": 80,
+    "decoder_ffn_dim": 96,
+    "max_position_embeddings": 24,
+    "activation_function": "gelu",
+    "scale_embedding": False,
+    "vocab_size": 97,
+    "is_encoder_decoder": True,
+    "pad_token_id": 1,
+    "bos_token_id": 0,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 2,
+    "forced_eos_token_id": None,
+}
+SOURCE_TOKENS, TARGET_TOKENS = 17, 14
+"""More than T5's largest distance."""
 
 
 def bert() -> dict[str, Any]:
@@ -102,11 +142,31 @@ def albert() -> dict[str, Any]:
     return encoder("Albert", config, segments=True)
 
 
+def t5() -> dict[str, Any]:
+    return encoder_decoder("T5", T5)
+
+
+def t5_gated() -> dict[str, Any]:
+    return encoder_decoder("T5", T5 | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False})
+
+
+def bart() -> dict[str, Any]:
+    return encoder_decoder("Bart", BART)
+
+
+def bart_scaled() -> dict[str, Any]:
+    return encoder_decoder("Bart", BART | {"scale_embedding": True, "activation_function": "relu"})
+
+
 FAMILIES: dict[str, Callable[[], dict[str, Any]]] = {
     "albert": albert,
     "bert": bert,
     "distilbert": distilbert,
     "roberta": roberta,
+    "t5": t5,
+    "t5_gated": t5_gated,
+    "bart": bart,
+    "bart_scaled": bart_scaled,
 }
 
 
@@ -142,6 +202,27 @@ def encoder(name: str, config: dict[str, Any], *, segments: bool = False) -> dic
         }
         tasks[task] = {"inputs": listed(inputs), "outputs": listed(outputs)}
     return {"config": config, "prefix": prefix, "gain": GAIN, "shapes": shapes, "tasks": tasks}
+
+
+def encoder_decoder(name: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Logits of given answers to two texts, one of them padded."""
+    import transformers
+
+    rng = np.random.default_rng(3)
+    mask = np.ones((2, SOURCE_TOKENS), np.int64)
+    mask[1, 11:] = 0
+    inputs = {
+        "input_ids": np.where(mask, rng.integers(5, config["vocab_size"], mask.shape), config["pad_token_id"]),
+        "attention_mask": mask,
+        "decoder_input_ids": rng.integers(5, config["vocab_size"], (2, TARGET_TOKENS)),
+    }
+    inputs["decoder_input_ids"][:, 0] = config["decoder_start_token_id"]
+    model = tiny_model(getattr(transformers, f"{name}ForConditionalGeneration"), config)
+    shapes = stored_shapes(model)
+    outputs = run(model, tiny.random_weights(shapes, gain=GAIN), inputs)
+    kept = {key: outputs[key] for key in ("logits", "encoder_last_hidden_state")}
+    tasks = {"text2text-generation": {"inputs": listed(inputs), "outputs": listed(kept)}}
+    return {"config": config, "gain": GAIN, "shapes": shapes, "tasks": tasks}
 
 
 def tiny_model(model_class: Any, config: dict[str, Any]) -> Any:

@@ -88,7 +88,7 @@ def random_weights(
         values = rng.standard_normal(shape).astype(np.float32)
         is_norm = "norm" in name.lower() or ".ln_" in name
         centre = 1.0 if is_norm and name.endswith("weight") else 0.0
-        spread = 0.1 if len(shape) == 1 else 1.0 if "embed" in name else gain * shape[-1] ** -0.5
+        spread = 0.1 if len(shape) == 1 else 1.0 if "embed" in name or "shared" in name else gain * shape[-1] ** -0.5
         weights[name] = centre + values * np.float32(spread)
     return weights
 

@@ -67,6 +67,21 @@ test("pooling and labels", () => {
   assert.deepEqual(model.labels, ["NEGATIVE", "POSITIVE"]);
 });
 
+test("encoder of an encoder-decoder", () => {
+  assert.equal(parse().variant("q4").encoder, null);
+  const change = (json) => {
+    const [variant] = json.variants;
+    variant.encoder = { graph: "tokenizer.json", shards: variant.shards, cost: variant.cost };
+  };
+  const { encoder, shards, cost } = parse(change).variant("q4");
+  assert.deepEqual(encoder, { graph: "tokenizer.json", shards, cost });
+  const other = (json) => {
+    change(json);
+    json.variants[0].encoder.graph = "onnx/none";
+  };
+  assert.throws(() => parse(other), refused(/needs "onnx\/none" but does not list it/));
+});
+
 test("unknown keys are ignored", () => {
   assert.ok(parse((json) => Object.assign(json, { later: 1 }) && Object.assign(json.variants[0], { later: [] })));
 });

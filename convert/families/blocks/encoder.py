@@ -17,10 +17,26 @@ _BIASED_ACTIVATIONS = {"gelu": "BiasGelu", "gelu_new": "FastGelu", "gelu_pytorch
 ACTIVATIONS = (*_BIASED_ACTIVATIONS, "relu")
 
 
-def padding_bias(context: BuildContext, mask: str) -> str:
-    """0 where the mask [batch, tokens] is 1 and ``MASKED`` where it is 0, as [batch, 1, tokens, tokens].
+def padding_bias(context: BuildContext, mask: str, queries: str = "") -> str:
+    """0 where the mask [batch, keys] is 1 and ``MASKED`` where it is 0, as [batch, 1, queries, keys].
 
-    mask - Unsqueeze - Cast - Sub(1, .) - Mul(MASKED) - Expand
+    ``queries`` [batch, queries] are the tokens that attend; those of the mask when it is not given.
+
+    mask - padding_row - Expand
+    """
+    graph, path = context.graph, "/attention_bias"
+    bias = padding_row(context, mask)
+    length = graph.node("Shape", [queries or mask], f"{path}/Shape", start=1, end=2)[0]
+    one_one = graph.constant([1, 1], "/constants/one_one")
+    one_shape = graph.constant([1], "/constants/axis_1")
+    shape = graph.node("Concat", [one_one, length, one_shape], f"{path}/Concat", axis=0)[0]
+    return graph.node("Expand", [bias, shape], f"{path}/Expand")[0]
+
+
+def padding_row(context: BuildContext, mask: str) -> str:
+    """The same as [batch, 1, 1, keys].
+
+    mask - Unsqueeze - Cast - Sub(1, .) - Mul(MASKED)
     """
     graph, path = context.graph, "/attention_bias"
     axes = graph.constant([1, 2], "/constants/axes_1_2")
@@ -29,12 +45,7 @@ def padding_bias(context: BuildContext, mask: str) -> str:
     one = graph.constant(np.ones((), context.float_numpy), f"{path}/one")
     padding = graph.node("Sub", [one, flags], f"{path}/Sub")[0]
     low = graph.constant(np.full((), MASKED, context.float_numpy), f"{path}/masked")
-    bias = graph.node("Mul", [padding, low], f"{path}/Mul")[0]
-    length = graph.node("Shape", [mask], f"{path}/Shape", start=1, end=2)[0]
-    one_one = graph.constant([1, 1], "/constants/one_one")
-    one_shape = graph.constant([1], "/constants/axis_1")
-    shape = graph.node("Concat", [one_one, length, one_shape], f"{path}/Concat", axis=0)[0]
-    return graph.node("Expand", [bias, shape], f"{path}/Expand")[0]
+    return graph.node("Mul", [padding, low], f"{path}/Mul")[0]
 
 
 @dataclass(frozen=True)

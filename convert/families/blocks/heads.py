@@ -56,8 +56,13 @@ def add_head(
     elif task == "fill-mask":
         _output(context, "logits", logits_float32(context, heads.fill(value), "/fill_mask"), ["vocab_size"])
     else:
-        _output(context, "last_hidden_state", logits_float32(context, value, "/last_hidden_state"), [width])
+        hidden_states(context, value, width)
     return labels
+
+
+def hidden_states(context: BuildContext, value: str, width: int) -> None:
+    """The output last_hidden_state [batch, tokens, width]."""
+    _output(context, "last_hidden_state", logits_float32(context, value, "/last_hidden_state"), [width])
 
 
 def read_labels(id2label: Mapping[str, str] | None) -> tuple[str, ...]:
