@@ -9,6 +9,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 KERNELS := $(wildcard wasm_kernels/*.c wasm_kernels/*.h wasm_kernels/*.py)
 SETUP := build/setup.stamp
 TEST_SETUP := build/test-setup.stamp
+BENCH_SETUP := build/bench-setup.stamp
 MODELS := models/smollm2-135m-instruct/manifest.json models/minilm-distilbert/manifest.json
 
 .PHONY: setup models demo test bench check format clean
@@ -34,6 +35,11 @@ $(TEST_SETUP): $(SETUP) scripts/install_browser.sh scripts/install_postgresql.sh
 	sh scripts/install_postgresql.sh
 	@mkdir -p $(@D) && touch $@
 
+$(BENCH_SETUP): $(TEST_SETUP) benchmarks/package-lock.json
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[kernels,test,bench]'
+	npm ci --prefix benchmarks --no-audit --no-fund --ignore-scripts --loglevel=error
+	@mkdir -p $(@D) && touch $@
+
 models/smollm2-135m-instruct/manifest.json: | $(SETUP)
 	$(FEATHERWEIGHT) convert bundled:smollm2-135m-instruct $(@D) --dtype q4 --dtype q8 --dtype q4f16
 
@@ -49,8 +55,8 @@ test: $(TEST_SETUP) models
 	npm test
 	$(PYTHON) -m pytest
 
-bench: $(TEST_SETUP) models
-	$(PYTHON) benchmarks/browser.py
+bench: $(BENCH_SETUP) models
+	$(PYTHON) -m benchmarks run
 
 check: $(TEST_SETUP)
 	$(VENV)/bin/ruff format --check .

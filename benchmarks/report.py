@@ -1,0 +1,225 @@
+"""Owns the tables: a result file as Markdown, whole for the terminal and in part for the README."""
+
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.model_files import DISTILBERT, MINILM, ROOT, SMOLLM2
+from benchmarks.results import Results, Row
+from benchmarks.sets import context, kernels
+from benchmarks.subjects import OURS
+
+BEGIN, END = "<!-- measured: written by `python -m benchmarks report --write-readme` -->", "<!-- /measured -->"
+README = ROOT / "README.md"
+NAMES = {SMOLLM2: "SmolLM2-135M-Instruct", MINILM: "MiniLM-L6 as DistilBERT", DISTILBERT: "DistilBERT-base shape"}
+SHAPES = ("1x16", "1x128", "8x128")
+NOTHING = "-"
+# A cell: how a measure becomes text.
+Cell = Callable[[Row], str]
+
+
+def everything(results: Results) -> str:
+    """All tables that there are runs for."""
+    parts = [machine_line(results), *sections(results), comparisons(results), failures(results)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def sections(results: Results) -> list[str]:
+    """One table per set, under its heading."""
+    made = [
+        ("Decoder: SmolLM2-135M-Instruct", decoder_table(results.rows("decoder"))),
+        *((f"Encoder: {NAMES[model]}", encoder_table(results, model)) for model in (MINILM, DISTILBERT)),
+        ("Kernels", kernel_table(results.rows("kernels"))),
+        ("Busy machine", busy_table(results.rows("busy"))),
+        ("Length of context", context_table(results.rows("context"))),
+    ]
+    return [f"### {title}\n\n{table}" for title, table in made if table]
+
+
+def machine_line(results: Results) -> str:
+    """The conditions of the measurement, in a sentence or two."""
+    facts, machine, settings = results.facts, results.facts["machine"], results.settings
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    busy = [100 * run["busy_before"] for run in results.runs] or [0.0]
+    return (
+        f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_bytes'] / 2**30:.0f} GiB, "
+        f"{machine['system']}, {facts['date']}; {settings['threads']} threads; medians of up to {settings['rounds']} "
+        f"interleaved rounds. {versions}. Before a run other processes had {statistics.median(busy):.0f} % of the "
+        f"cores (at most {max(busy):.0f} %)."
+    )
+
+
+def decoder_table(rows: list[Row]) -> str:
+    """Decoders, the fastest first, browsers before native."""
+    columns: dict[str, Cell] = {
+        "Runtime": lambda row: row.runtime,
+        "Format": lambda row: row.format,
+        "Decode, tokens/s": _figure("decode_tokens_per_s"),
+        "Prefill 128, tokens/s": _figure("prefill_128_tokens_per_s"),
+        "Prefill 512, tokens/s": _figure("prefill_512_tokens_per_s"),
+        "Stored files to first token, s": _figure("first_s"),
+        "Peak memory, MB": _figure("peak_memory_bytes", 1e-6),
+        "Fetched, MB": _figure("fetched_bytes", 1e-6),
+    }
+    return _table(columns, _ranked(rows, lambda row: -(row.median("decode_tokens_per_s") or 0)))
+
+
+def encoder_table(results: Results, model: str) -> str:
+    """Encoders of one model, the fastest first, browsers before native."""
+    columns: dict[str, Cell] = {"Runtime": lambda row: row.runtime, "Format": lambda row: row.format}
+    columns |= {f"{shape.replace('x', ' x ')}, ms": _figure(f"{shape}_ms") for shape in SHAPES}
+    columns |= {
+        "Stored files to first result, s": _figure("first_s"),
+        "Peak memory, MB": _figure("peak_memory_bytes", 1e-6),
+        "Fetched, MB": _figure("fetched_bytes", 1e-6),
+    }
+    rows = [row for row in results.rows("encoders") if row.model == model]
+    return _table(columns, _ranked(rows, lambda row: row.median("1x128_ms") or float("inf")))
+
+
+def kernel_table(rows: list[Row]) -> str:
+    """Kernels on one thread and on all; the share is of the plain read's rate."""
+    head = ["Kernel"] + [f"{row.format}: {unit}" for row in rows for unit in ("GB/s", "of read", "GMAC/s")]
+    lines = [head, ["---"] * len(head)]
+    for name in kernels.rows():
+        cells = [name]
+        for row in rows:
+            rate, read = row.median(f"{name}.gb_per_s"), row.median(f"{kernels.READ}.gb_per_s")
+            share = rate / read if rate and read and name.endswith(", 1 x") else None
+            cells += [_short(rate), _percent(share)]
+            cells.append(_short(row.median(f"{name}.gmac_per_s")))
+        lines.append(cells)
+    return _lines(lines) if rows else ""
+
+
+def busy_table(rows: list[Row]) -> str:
+    """Decode with and without another process on every core."""
+    columns: dict[str, Cell] = {
+        "Runtime": lambda row: row.runtime,
+        "Format": lambda row: row.format,
+        "Quiet, tokens/s": _figure("quiet_tokens_per_s"),
+        "Every core busy, tokens/s": _figure("busy_tokens_per_s"),
+        "Kept": lambda row: _percent(row.median("busy_share")),
+    }
+    return _table(columns, rows)
+
+
+def context_table(rows: list[Row]) -> str:
+    """Milliseconds per token by the tokens before it."""
+    columns: dict[str, Cell] = {"Runtime": lambda row: row.runtime, "Format": lambda row: row.format}
+    columns |= {f"after {length}, ms/token": _figure(f"at_{length}_ms") for length in context.LENGTHS}
+    return _table(columns, rows)
+
+
+def comparisons(results: Results) -> str:
+    """Our best against the best browser peer and the best native runtime, as ratios; above 1 we are faster."""
+    lines = [["Measure", "against the best browser peer", "against native"], ["---"] * 3]
+    decoders = results.rows("decoder")
+    for name, measure in (
+        ("Decode", "decode_tokens_per_s"),
+        ("Prefill 128", "prefill_128_tokens_per_s"),
+        ("Prefill 512", "prefill_512_tokens_per_s"),
+    ):
+        lines.append([name, *_ratios(decoders, measure, higher=True)])
+    lines.append(["Stored files to first token", *_ratios(decoders, "first_s", higher=False)])
+    lines.append(["Peak memory", *_ratios(decoders, "peak_memory_bytes", higher=False)])
+    for model in (MINILM, DISTILBERT):
+        for form, peer_forms in (("q8", ("q8", "int8 (dynamic)")), ("fp32", ("fp32",))):
+            rows = [row for row in results.rows("encoders") if row.model == model and row.format in (form, *peer_forms)]
+            for shape in SHAPES:
+                name = f"{NAMES[model]} {form}, {shape.replace('x', ' x ')}"
+                lines.append([name, *_ratios(rows, f"{shape}_ms", higher=False)])
+    kept = [line for line in lines if line[1:] != [NOTHING, NOTHING]]
+    return f"### Ratios\n\n{_lines(kept)}" if len(kept) > 2 else ""
+
+
+def failures(results: Results) -> str:
+    """Every run that failed, with its error."""
+    failed = [run for run in results.runs if "error" in run]
+    lines = [
+        f"- {run['set']}, {run['model']}, {run['runtime']} {run['format']}, round {run['round'] + 1}: "
+        + run["error"].splitlines()[0]
+        for run in failed
+    ]
+    return "### Failed\n\n" + "\n".join(lines) if lines else ""
+
+
+def readme_part(results: Results) -> str:
+    """What stands between the README's markers."""
+    made = [machine_line(results), decoder_table(results.rows("decoder"))]
+    for model in (MINILM, DISTILBERT):
+        if table := encoder_table(results, model):
+            made += [f"{NAMES[model]}, milliseconds per batch (texts x tokens):", table]
+    return "\n\n".join(part for part in made if part)
+
+
+def write_readme(results: Results) -> None:
+    """Put the part into the README.
+
+    Raises:
+        ValueError: the README has no markers.
+    """
+    text = README.read_text()
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"README.md has no {BEGIN} ... {END} to write between")
+    before, rest = text.split(BEGIN)
+    README.write_text(f"{before}{BEGIN}\n\n{readme_part(results)}\n\n{END}{rest.split(END)[1]}")
+
+
+def _native(row: Row) -> bool:
+    return row.runtime.endswith(", native")
+
+
+def _ranked(rows: list[Row], key: Callable[[Row], float]) -> list[Row]:
+    return sorted(rows, key=lambda row: (_native(row), row.error is not None, key(row)))
+
+
+def _ratios(rows: list[Row], measure: str, *, higher: bool) -> list[str]:
+    """Of our best row to the best of the other browsers, and of the native ones."""
+    best = max if higher else min
+    ours = [value for row in rows if row.runtime == OURS and (value := row.median(measure))]
+    found = []
+    for native in (False, True):
+        others = [
+            value for row in rows if row.runtime != OURS and _native(row) == native and (value := row.median(measure))
+        ]
+        if ours and others:
+            ratio = best(ours) / best(others)
+            found.append(f"{ratio if higher else 1 / ratio:.2f} x")
+        else:
+            found.append(NOTHING)
+    return found
+
+
+def _figure(measure: str, factor: float = 1.0) -> Cell:
+    """The median; with several runs, how far the extremes lie from it, in percent."""
+
+    def cell(row: Row) -> str:
+        values, middle = row.values(measure), row.median(measure)
+        if middle is None:
+            return "failed" if row.error else NOTHING
+        spread = f" ±{50 * (max(values) - min(values)) / middle:.0f} %" if len(values) > 1 else ""
+        return _short(middle * factor) + spread
+
+    return cell
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return NOTHING
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}" if value >= 1 else f"{value:.2g}"
+
+
+def _percent(share: float | None) -> str:
+    return NOTHING if share is None else f"{100 * share:.0f} %"
+
+
+def _table(columns: dict[str, Cell], rows: list[Row]) -> str:
+    """Empty without rows."""
+    lines = [list(columns), ["---"] * len(columns)]
+    lines += [[cell(row) for cell in columns.values()] for row in rows]
+    return _lines(lines) if rows else ""
+
+
+def _lines(cells: list[list[Any]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)

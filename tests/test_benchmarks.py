@@ -1,0 +1,91 @@
+"""The benchmarks stay true: rounds are fair, failures are shown, the README says what was measured."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report, runner
+from benchmarks.results import COMMITTED, Results, newest
+from benchmarks.sets import SETS
+from benchmarks.sets.task import Task
+
+ROOT = Path(__file__).parent.parent
+FACTS = {
+    "date": "2026-01-02",
+    "machine": {"cpu": "a processor", "cores": 2, "memory_bytes": 8 << 30, "system": "Linux", "load_before": 0.0},
+    "versions": {"chromium": "1"},
+}
+
+
+def results(*runs: tuple[str, str, int, dict[str, float] | str]) -> Results:
+    """Runs of the set decoder: runtime, format, round, and measures or an error."""
+    found = Results(FACTS, {"rounds": 2, "threads": 2, "quick": False})
+    for runtime, form, round_number, outcome in runs:
+        key = "error" if isinstance(outcome, str) else "measures"
+        named = {"set": "decoder", "model": "smollm2-135m-instruct", "runtime": runtime, "format": form}
+        found.runs.append({**named, "round": round_number, "busy_before": 0.1, key: outcome})
+    return found
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["report"]])
+def test_every_command_explains_itself(command: list[str]) -> None:
+    arguments = [sys.executable, "-m", "benchmarks", *command, "--help"]
+    assert "usage:" in subprocess.run(arguments, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+
+
+def test_options_are_in_the_documentation() -> None:
+    text = (ROOT / "docs" / "benchmarks.md").read_text()
+    for command in ("run", "report"):
+        arguments = [sys.executable, "-m", "benchmarks", command, "--help"]
+        shown = subprocess.run(arguments, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+        options = {word.strip("[],") for word in shown.split() if word.strip("[],").startswith("--")}
+        for option in options - {"--help"}:
+            assert f"`{option}" in text, option
+    for name in SETS:
+        assert f"`{name}`" in text, name
+
+
+def test_rounds_run_everything_once_and_begin_elsewhere() -> None:
+    tasks = [Task("set", "model", str(number), "format", lambda bench: {}, once=number == 4) for number in range(5)]
+    orders = [[task.runtime for task in runner.order(tasks, number)] for number in range(3)]
+    assert orders[0] == ["0", "1", "2", "3", "4"]
+    assert [sorted(order) for order in orders[1:]] == [["0", "1", "2", "3"]] * 2
+    assert len({order[0] for order in orders}) == 3
+
+
+def test_file_gives_back_what_was_saved(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    results(("Featherweight", "q4", 0, {"decode_tokens_per_s": 100.0})).save(path)
+    assert Results.load(path).rows("decoder")[0].median("decode_tokens_per_s") == 100.0
+
+
+def test_report_gives_medians_and_ratios() -> None:
+    shown = report.everything(
+        results(
+            ("Featherweight", "q4", 0, {"decode_tokens_per_s": 90.0}),
+            ("peer", "q4", 0, {"decode_tokens_per_s": 20.0}),
+            ("peer", "int8", 0, {"decode_tokens_per_s": 25.0}),
+            ("Featherweight", "q4", 1, {"decode_tokens_per_s": 110.0}),
+            ("kin, native", "q4", 0, {"decode_tokens_per_s": 50.0}),
+        )
+    )
+    assert "| Featherweight | q4 | 100 ±10 % |" in shown
+    assert "| Decode | 4.00 x | 2.00 x |" in shown
+
+
+def test_report_shows_what_failed() -> None:
+    shown = report.everything(results(("peer", "q4", 0, "RuntimeError: no memory\nmore")))
+    assert "| peer | q4 | failed |" in shown
+    assert "peer q4, round 1: RuntimeError: no memory" in shown
+
+
+def test_readme_has_the_tables_of_the_newest_result() -> None:
+    text = report.README.read_text()
+    assert report.BEGIN in text
+    assert report.END in text
+    if not any(COMMITTED.glob("*.json")):
+        pytest.skip("no result is committed yet: `python -m benchmarks report FILE --adopt --write-readme`")
+    shown = text.split(report.BEGIN)[1].split(report.END)[0].strip()
+    assert shown == report.readme_part(Results.load(newest())), "run `python -m benchmarks report --write-readme`"
