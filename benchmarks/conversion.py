@@ -1,0 +1,167 @@
+"""Measures conversion of true-shape checkpoints, beside onnxruntime-genai's builder: wall time, memory, download.
+
+    python -m benchmarks.conversion --work DIRECTORY [--rounds 3] [--builder PYTHON] [--results FILE]
+
+DIRECTORY takes the checkpoints (5.3 GB, written when missing) and one converted model at a time. PYTHON is that of an
+environment with torch, transformers and onnxruntime-genai; the builder runs once, needs 15 GiB of memory and half an
+hour of patience on a small machine. Configurations are interleaved; medians are printed.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.true_shapes import CHECKPOINTS
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE_S = 0.02
+BUILDER = "onnxruntime-genai builder, int4"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One conversion."""
+
+    name: str
+    checkpoint: str
+    options: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def command(self, checkpoint: Path, out: Path) -> list[str]:
+        """What is run."""
+        return [sys.executable, "-m", "convert", "convert", str(checkpoint), str(out), "--json", *self.options]
+
+
+NUMPY = {"FEATHERWEIGHT_KERNELS": ""}
+SUBJECTS = (
+    Subject("gemma-2b q4, embedding 8 bits", "gemma-2b", ("--dtype", "q4")),
+    Subject("gemma-2b q4, embedding 4 bits", "gemma-2b", ("--dtype", "q4", "--embedding-bits", "4")),
+    Subject("gemma-2b q4, embedding 8 bits, without the native kernels", "gemma-2b", ("--dtype", "q4"), NUMPY),
+    Subject("distilbert-sst2 q8", "distilbert-sst2", ("--dtype", "q8")),
+    Subject("distilbert-sst2 q8, blocks of 256", "distilbert-sst2", ("--dtype", "q8", "--block-size", "256")),
+    Subject("distilbert-sst2 q8, embedding 4 bits", "distilbert-sst2", ("--dtype", "q8", "--embedding-bits", "4")),
+)
+
+
+def measure(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Run ``command``: seconds, and the peak of its process tree sampled 50 times a second.
+
+    ``peak_resident_bytes`` counts pages of mapped files that happen to be in memory, ``peak_anonymous_bytes`` only what
+    the processes own.
+    """
+    started = time.monotonic()
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **environment},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    resident = anonymous = 0
+    try:
+        root = psutil.Process(process.pid)
+        while process.poll() is None:
+            try:
+                tree = [item.memory_info() for item in (root, *root.children(recursive=True))]
+            except psutil.Error:
+                continue
+            resident = max(resident, sum(item.rss for item in tree))
+            anonymous = max(anonymous, sum(item.rss - item.shared for item in tree))
+            time.sleep(SAMPLE_S)
+    finally:
+        process.kill()
+    said = process.communicate()[0]
+    wall_s = time.monotonic() - started
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")
+    return {
+        "wall_s": wall_s,
+        "peak_resident_bytes": resident,
+        "peak_anonymous_bytes": anonymous,
+        "said": said,
+    }
+
+
+def convert(subject: Subject, work: Path) -> dict[str, float]:
+    """One conversion into an empty place."""
+    out = work / "converted"
+    shutil.rmtree(out, ignore_errors=True)
+    found = measure(subject.command(work / subject.checkpoint, out), subject.environment)
+    report = json.loads(found.pop("said"))
+    shutil.rmtree(out)
+    return {**found, "download_bytes": report["variants"][0]["download_bytes"]}
+
+
+def build(python: Path, work: Path) -> dict[str, float]:
+    """The same checkpoint through the builder of onnxruntime-genai."""
+    out = work / "built"
+    model = ["-i", str(work / "gemma-2b"), "-o", str(out), "-p", "int4", "-e", "cpu", "-c", str(work / "cache")]
+    found = measure([str(python), "-m", "onnxruntime_genai.models.builder", *model], {"HF_HUB_OFFLINE": "1"})
+    found.pop("said")
+    size_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    shutil.rmtree(out)
+    shutil.rmtree(work / "cache", ignore_errors=True)
+    return {**found, "download_bytes": size_bytes}
+
+
+def facts() -> dict[str, Any]:
+    """Date and machine, without which the figures mean nothing."""
+    machine = {"cpu": platform.machine(), "cores": os.cpu_count(), "memory_bytes": psutil.virtual_memory().total}
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": machine | {"load_before": round(os.getloadavg()[0], 2)},
+        "python": platform.python_version(),
+    }
+
+
+def main() -> None:
+    """Run all of them and print medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="where checkpoints and outputs go")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--builder", type=Path, help="python of an environment with onnxruntime-genai")
+    parser.add_argument("--results", type=Path, help="write one JSON object")
+    options = parser.parse_args()
+    report: dict[str, Any] = facts()
+    for name, write in CHECKPOINTS.items():
+        if not (options.work / name / "config.json").exists():
+            write(options.work / name)
+    samples: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for round_number in range(options.rounds):
+        for subject in SUBJECTS:
+            print(f"round {round_number + 1}: {subject.name}", file=sys.stderr)
+            samples[subject.name].append(convert(subject, options.work))
+        if options.builder and round_number == 0:
+            print(f"round 1: {BUILDER}", file=sys.stderr)
+            samples[BUILDER].append(build(options.builder, options.work))
+    report["results"] = [
+        {"name": name, "runs": len(runs), **{key: statistics.median(run[key] for run in runs) for key in runs[0]}}
+        for name, runs in samples.items()
+    ]
+    for row in report["results"]:
+        print(
+            f"{row['name']}: {row['wall_s']:.1f} s, peak {row['peak_resident_bytes'] / 2**20:.0f} MiB resident, "
+            f"{row['peak_anonymous_bytes'] / 2**20:.0f} MiB anonymous, download {row['download_bytes'] / 1e6:.1f} MB"
+        )
+    if options.results:
+        options.results.parent.mkdir(parents=True, exist_ok=True)
+        options.results.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
