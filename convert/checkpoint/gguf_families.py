@@ -1,36 +1,39 @@
-"""Owns how a GGUF architecture becomes a Hugging Face one (names, row order, configuration): one row per family."""
+"""Owns how a GGUF architecture becomes a Hugging Face one: tensor names, row order and norms, one row per family."""
 
-import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from convert.checkpoint import gguf_configs
 from convert.checkpoint.gguf import GgufFile
-from convert.checkpoint.gguf_metadata import Metadata
-from convert.checkpoint.tensor import LazyTensor, permute_rows
+from convert.checkpoint.tensor import LazyTensor, permute_rows, shift
 from convert.checkpoint.untrusted import quote
 from convert.errors import BadCheckpoint, UnsupportedModel
 
-_ROPE_FACTORS = "rope_freqs.weight"
 _LAYER_NAME = re.compile(r"blk\.(0|[1-9][0-9]{0,5})\.(\w+)\.(weight|bias)")
+
+_HEAD = "output"
+"""The one module that may be missing: the embedding table is the head then."""
+_NAMES = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", _HEAD: "lm_head"}
 
 
 @dataclass(frozen=True)
 class GgufFamily:
     """How one architecture is renamed; HF names are those of the safetensors checkpoints."""
 
-    names: Mapping[str, str]
-    """Tensors outside the layers."""
-    optional: frozenset[str]
-    """Of ``names``, those that may be missing."""
-    layer_names: Mapping[str, str]
-    """Modules of layer i: ``blk.i.KEY.weight`` is ``model.layers.i.VALUE.weight`` and must be there, a bias may."""
-    permuted: Mapping[str, str]
-    """Modules whose rows llama.cpp reordered for its rotary embedding, and the config key of their head count."""
     config: Callable[[GgufFile], dict[str, Any]]
+    layer_names: Mapping[str, str]
+    """Modules of layer i: ``blk.i.KEY.weight`` is ``LAYERS.i.VALUE.weight`` and must be there, a bias may."""
+    names: Mapping[str, str] = field(default_factory=lambda: _NAMES)
+    """Modules outside the layers."""
+    layers: str = "model.layers"
+    permuted: Mapping[str, str] = field(default_factory=dict)
+    """Modules whose rows llama.cpp reordered for its rotary embedding, and the config key of their head count."""
+    norm_offset: float = 0.0
+    """What llama.cpp adds to the weights of norms, and we take off again."""
 
 
 def hugging_face_view(gguf: GgufFile) -> tuple[dict[str, Any], dict[str, LazyTensor]]:
@@ -53,13 +56,13 @@ def hugging_face_view(gguf: GgufFile) -> tuple[dict[str, Any], dict[str, LazyTen
 
 
 def _rename(gguf: GgufFile, family: GgufFamily, config: Mapping[str, Any]) -> dict[str, LazyTensor]:
-    path, layers = gguf.metadata.path, config["num_hidden_layers"]
+    path, layers = gguf.metadata.path, gguf_configs.layer_count(gguf)
     if layers * len(family.layer_names) > len(gguf.tensors):
         raise BadCheckpoint(
             f"{path}: has {len(gguf.tensors)} tensors, too few for {layers} layers; "
             "the file is incomplete, so fetch it again"
         )
-    required = [name for name in family.names if name not in family.optional]
+    required = [f"{module}.weight" for module in family.names if module != _HEAD]
     required += [f"blk.{layer}.{module}.weight" for layer in range(layers) for module in family.layer_names]
     missing = [name for name in required if name not in gguf.tensors]
     if missing:
@@ -69,13 +72,14 @@ def _rename(gguf: GgufFile, family: GgufFamily, config: Mapping[str, Any]) -> di
         )
     renamed: dict[str, LazyTensor] = {}
     for name, tensor in gguf.tensors.items():
-        if name == _ROPE_FACTORS:
+        if name in gguf_configs.ROPE_TENSORS:
             continue
+        module, _, kind = name.rpartition(".")
         match = _LAYER_NAME.fullmatch(name)
-        if name in family.names:
-            hf_name = family.names[name]
+        if module in family.names and kind in ("weight", "bias"):
+            hf_name = f"{family.names[module]}.{kind}"
         elif match and match[2] in family.layer_names and int(match[1]) < layers:
-            hf_name = f"model.layers.{match[1]}.{family.layer_names[match[2]]}.{match[3]}"
+            hf_name = f"{family.layers}.{match[1]}.{family.layer_names[match[2]]}.{match[3]}"
             if match[2] in family.permuted:
                 tensor = _unpermuted(path, tensor, config[family.permuted[match[2]]], config["head_dim"])
         else:
@@ -83,6 +87,8 @@ def _rename(gguf: GgufFile, family: GgufFamily, config: Mapping[str, Any]) -> di
                 f"{path}: the tensor {quote(name)} has no place in the architecture; "
                 "convert the safetensors checkpoint of the model"
             )
+        if family.norm_offset and hf_name.endswith("norm.weight"):
+            tensor = shift(tensor, -family.norm_offset)
         renamed[hf_name] = tensor.renamed(hf_name)
     return renamed
 
@@ -101,108 +107,56 @@ def _unpermuted(path: object, tensor: LazyTensor, heads: int, head_dim: int) -> 
     return permute_rows(tensor, order)
 
 
-def _llama_config(gguf: GgufFile) -> dict[str, Any]:
-    metadata, tensors = gguf.metadata, gguf.tensors
-    if "llama.expert_count" in metadata and metadata.integer("llama.expert_count"):
-        raise UnsupportedModel(f"{metadata.path}: is a mixture of experts; expected a dense model, so choose another")
-    if "token_embd.weight" not in tensors:
-        raise BadCheckpoint(f"{metadata.path}: the tensor 'token_embd.weight' is missing; fetch the file again")
-    vocab_size, hidden_size = (*tensors["token_embd.weight"].shape, 0)[:2]
-    heads = metadata.integer("llama.attention.head_count", least=1)
-    if hidden_size != metadata.integer("llama.embedding_length", least=1) or hidden_size % heads:
-        raise BadCheckpoint(
-            f"{metadata.path}: 'token_embd.weight' has rows of {hidden_size}, expected llama.embedding_length, "
-            f"a multiple of {heads} heads; fetch the file again"
-        )
-    head_dim = metadata.integer("llama.attention.key_length", default=hidden_size // heads, least=2)
-    for key in ("llama.attention.value_length", "llama.rope.dimension_count"):
-        if metadata.integer(key, default=head_dim) != head_dim:
-            raise UnsupportedModel(
-                f"{metadata.path}: {key} differs from the head size {head_dim}, expected them equal; "
-                "choose another model"
-            )
-    config: dict[str, Any] = {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "attention_bias": any(name.endswith("attn_q.bias") for name in tensors),
-        "head_dim": head_dim,
-        "hidden_act": "silu",
-        "hidden_size": hidden_size,
-        "intermediate_size": metadata.integer("llama.feed_forward_length", least=1),
-        "max_position_embeddings": metadata.integer("llama.context_length", least=1),
-        "mlp_bias": any(name.endswith("ffn_gate.bias") for name in tensors),
-        "num_attention_heads": heads,
-        "num_hidden_layers": metadata.integer("llama.block_count", least=1),
-        "num_key_value_heads": metadata.integer("llama.attention.head_count_kv", default=heads, least=1),
-        "rms_norm_eps": metadata.number("llama.attention.layer_norm_rms_epsilon"),
-        "rope_theta": metadata.number("llama.rope.freq_base", default=10000.0),
-        "tie_word_embeddings": "output.weight" not in tensors,
-        "vocab_size": vocab_size,
-    }
-    rope_scaling = _rope_scaling(gguf, head_dim, config["rope_theta"])
-    return config | ({"rope_scaling": rope_scaling} if rope_scaling else {})
-
-
-def _rope_scaling(gguf: GgufFile, head_dim: int, theta: float) -> dict[str, Any] | None:
-    """The rope_scaling of config.json, or None."""
-    metadata = gguf.metadata
-    kind = metadata.text("llama.rope.scaling.type", default="none")
-    if _ROPE_FACTORS in gguf.tensors:
-        return _llama3_scaling(metadata, gguf.tensors[_ROPE_FACTORS], head_dim, theta)
-    if kind == "linear":
-        return {"rope_type": "linear", "factor": metadata.number("llama.rope.scaling.factor")}
-    if kind != "none":
-        raise UnsupportedModel(f"{metadata.path}: scales its rope by {quote(kind)}, expected none, linear or llama3")
-    return None
-
-
-def _llama3_scaling(metadata: Metadata, factors: LazyTensor, head_dim: int, theta: float) -> dict[str, Any]:
-    """Parameters that reproduce the stored divisors of the rope frequencies (Llama 3.1 and later).
-
-    GGUF keeps only the divisors, [head_dim / 2]; the released models all have these three constants.
-    Source: the llama3 entry of modeling_rope_utils.py in transformers.
-    """
-    original_length, low, high = 8192, 1.0, 4.0
-    stored = factors.read().reshape(-1)
-    factor = float(np.max(stored, initial=1.0))
-    frequencies = theta ** (-2 * np.arange(stored.size) / head_dim)
-    smooth = np.clip((original_length * frequencies / (2 * math.pi) - low) / (high - low), 0, 1)
-    expected = 1 / ((1 - smooth) / factor + smooth)
-    if stored.size != head_dim // 2 or not np.allclose(stored, expected, rtol=1e-4):
-        raise UnsupportedModel(
-            f"{metadata.path}: the rope factors in {quote(factors.name)} are not those of Llama 3; "
-            "convert the safetensors checkpoint of the model"
-        )
-    return {
-        "rope_type": "llama3",
-        "factor": factor,
-        "low_freq_factor": low,
-        "high_freq_factor": high,
-        "original_max_position_embeddings": original_length,
-    }
-
+_LLAMA_LAYER = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+_PERMUTED = {"attn_q": "num_attention_heads", "attn_k": "num_key_value_heads"}
+_QK_NORM = {"attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm"}
+_SANDWICH_LAYER = _LLAMA_LAYER | {
+    "post_attention_norm": "post_attention_layernorm",
+    "ffn_norm": "pre_feedforward_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
+}
 
 FAMILIES: Mapping[str, GgufFamily] = {
-    "llama": GgufFamily(
-        names={
-            "token_embd.weight": "model.embed_tokens.weight",
-            "output_norm.weight": "model.norm.weight",
-            "output.weight": "lm_head.weight",
-        },
-        optional=frozenset({"output.weight"}),
-        layer_names={
+    "llama": GgufFamily(gguf_configs.llama, _LLAMA_LAYER, permuted=_PERMUTED),
+    "smollm3": GgufFamily(gguf_configs.smollm3, _LLAMA_LAYER, permuted=_PERMUTED),
+    "qwen2": GgufFamily(gguf_configs.qwen2, _LLAMA_LAYER),
+    "qwen3": GgufFamily(gguf_configs.qwen3, _LLAMA_LAYER | _QK_NORM),
+    "gemma": GgufFamily(gguf_configs.gemma, _LLAMA_LAYER, norm_offset=1.0),
+    "gemma2": GgufFamily(gguf_configs.gemma2, _SANDWICH_LAYER, norm_offset=1.0),
+    "gemma3": GgufFamily(gguf_configs.gemma3, _SANDWICH_LAYER | _QK_NORM, norm_offset=1.0),
+    "phi3": GgufFamily(
+        gguf_configs.phi3,
+        {
             "attn_norm": "input_layernorm",
-            "attn_q": "self_attn.q_proj",
-            "attn_k": "self_attn.k_proj",
-            "attn_v": "self_attn.v_proj",
+            "attn_qkv": "self_attn.qkv_proj",
             "attn_output": "self_attn.o_proj",
             "ffn_norm": "post_attention_layernorm",
-            "ffn_gate": "mlp.gate_proj",
-            "ffn_up": "mlp.up_proj",
+            "ffn_up": "mlp.gate_up_proj",
             "ffn_down": "mlp.down_proj",
         },
-        permuted={"attn_q": "num_attention_heads", "attn_k": "num_key_value_heads"},
-        config=_llama_config,
-    )
+    ),
+    "gpt2": GgufFamily(
+        gguf_configs.gpt2,
+        {
+            "attn_norm": "ln_1",
+            "attn_qkv": "attn.c_attn",
+            "attn_output": "attn.c_proj",
+            "ffn_norm": "ln_2",
+            "ffn_up": "mlp.c_fc",
+            "ffn_down": "mlp.c_proj",
+        },
+        names={"token_embd": "wte", "position_embd": "wpe", "output_norm": "ln_f", _HEAD: "lm_head"},
+        layers="h",
+    ),
 }
 """By ``general.architecture``."""
