@@ -34,6 +34,7 @@ EXPORTS = (
     "fw_combine_ranges",
     "fw_elementwise",
     "fw_gather_f32",
+    "fw_gather_q4",
     "fw_gather_q8",
     "fw_kv_head_bytes",
     "fw_matmul_q16",

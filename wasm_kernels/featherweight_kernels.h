@@ -80,7 +80,9 @@ void fw_matmul_q16(const uint8_t *w, const uint8_t *a, uint32_t rows, uint32_t b
 
 /* ---- rows */
 
-/* y[r] = row ids[r] of a packed 8-bit matrix, or of a float table [..][width]. */
+/* y[r] = row ids[r] of a packed 4-bit or 8-bit matrix, or of a float table [..][width]. */
+void fw_gather_q4(const uint8_t *packed, uint32_t affine, uint32_t blocks, const uint32_t *ids, uint32_t rows,
+                  uint32_t width, float *y, uint32_t y_stride);
 void fw_gather_q8(const uint8_t *packed, uint32_t blocks, const uint32_t *ids, uint32_t rows, uint32_t width, float *y,
                   uint32_t y_stride);
 void fw_gather_f32(const float *table, const uint32_t *ids, uint32_t rows, uint32_t width, float *y, uint32_t y_stride);

@@ -14,6 +14,7 @@ enum {
   FW_OP_APPEND_KV,
   FW_OP_ATTEND,
   FW_OP_ELEMENTWISE,
+  FW_OP_GATHER_Q4,
 };
 
 /* Which rows a step works on: all of the run, the last ones (logits), or the first of each sequence (classifiers). */

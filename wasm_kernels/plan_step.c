@@ -106,6 +106,10 @@ void fw_step_run(const fw_plan *plan, const fw_step *s, uint32_t chunk) {
       fw_gather_q8((const uint8_t *)s->weight, (s->width + 31) / 32, (const uint32_t *)s->input + first, rows, s->width,
                    output, s->output_stride);
       break;
+    case FW_OP_GATHER_Q4:
+      fw_gather_q4((const uint8_t *)s->weight, s->mode, (s->width + 31) / 32, (const uint32_t *)s->input + first, rows,
+                   s->width, output, s->output_stride);
+      break;
     case FW_OP_NORMALIZE:
       if (s->heads > 1) {
         normalize_heads(s, input, output, rows);

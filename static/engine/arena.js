@@ -42,10 +42,10 @@ export function planArena(lifetimes) {
  * When each buffer is written first and read last.
  * @param {readonly import("./lowering/context.js").Step[]} steps
  * @param {readonly number[]} sizes bytes of each buffer
- * @param {number} output the buffer that is read after the last step
+ * @param {readonly number[]} outputs the buffers that are read after the last step
  * @returns {Lifetime[]}
  */
-export function lifetimesOf(steps, sizes, output) {
+export function lifetimesOf(steps, sizes, outputs) {
   const lifetimes = sizes.map((bytes) => ({ bytes, first: Infinity, last: -1 }));
   for (const [at, step] of steps.entries()) {
     for (const field of Object.values(step)) {
@@ -55,6 +55,6 @@ export function lifetimesOf(steps, sizes, output) {
       lifetime.last = Math.max(lifetime.last, at);
     }
   }
-  lifetimes[output].last = steps.length;
+  for (const output of outputs) lifetimes[output].last = steps.length;
   return lifetimes;
 }

@@ -48,7 +48,7 @@ export class EngineDecoderSession {
       const last = first + ids.length === tokenIds.length;
       const run = () => plan.run([{ ids, positions, slot: 0, past: this.length }], last);
       // Single tokens all cost about the same, so they show when the machine gets busy.
-      const output = tokenIds.length === 1 ? choice.timed(run) : run();
+      const [output] = tokenIds.length === 1 ? choice.timed(run) : run();
       if (last) logits = new Float32Array(output);
       this.length += ids.length;
     }

@@ -20,12 +20,13 @@ export const KV_TYPES = Object.freeze({ fp32: KV_TYPE.F32, fp16: KV_TYPE.F16, in
  * @property {import("./lowering/context.js").Step[]} steps
  * @property {import("./lowering/context.js").Buffer[]} buffers
  * @property {WeightLayout} weights
- * @property {import("./lowering/context.js").Value} output
- * @property {string} outputName
+ * @property {{name: string, value: import("./lowering/context.js").Value}[]} outputs rows side by side; a decoder's are its logits
  * @property {import("./lowering/context.js").CacheShape} cache
  * @property {boolean} decoder whether the cache lives on between runs
  * @property {number} vocabulary token ids are below it
  * @property {number} positions a sequence is no longer
+ * @property {number} types segments of tokens are below it; Infinity when the model does not tell them apart
+ * @property {number | null} pad the token that positions do not count, where they are counted
  */
 
 /**
@@ -40,17 +41,14 @@ export function lowerModel(bytes, kernels, { kvDtype = "fp16", contextLength = I
   if (!(kvDtype in KV_TYPES)) throw new RangeError(`kvDtype is one of ${Object.keys(KV_TYPES).join(", ")}, not ${kvDtype}`);
   const graph = new Graph(parseModel(bytes));
   const decoder = graph.inputs.has("num_logits_to_keep");
-  const [outputName, second] = graph.outputs;
-  if (second && !decoder) {
-    throw new FeatherweightError("unsupported", `The engine gives one output of an encoder; this graph has "${second}" too.`);
-  }
   runPasses(graph);
   const kvType = decoder ? KV_TYPES[kvDtype] : KV_TYPE.F32;
   const context = new LoweringContext(graph, new WeightLayout(kernels), LOWERINGS, { kvType, contextLength });
-  const output = context.value(outputName);
-  const { steps, buffers, weights, cache, vocabulary, positions } = context;
-  if (!cache || cache.causal !== decoder || output.stride !== output.width || output.offset !== 0 || !Number.isFinite(vocabulary)) {
+  // The other outputs of a decoder are its cache.
+  const outputs = graph.outputs.slice(0, decoder ? 1 : undefined).map((name) => ({ name, value: context.contiguous(context.value(name)) }));
+  const { steps, buffers, weights, cache, vocabulary, positions, types, pad } = context;
+  if (!cache || cache.causal !== decoder || !Number.isFinite(vocabulary)) {
     throw new FeatherweightError("unsupported", "The engine runs decoders and encoders with attention; this graph is neither.");
   }
-  return { steps, buffers, weights, output, outputName, cache, decoder, vocabulary, positions };
+  return { steps, buffers, weights, outputs, cache, decoder, vocabulary, positions, types, pad };
 }

@@ -14,8 +14,12 @@ import { FLOAT_FIELDS, OP, PAGE_TOKENS, PARTIAL_EXTRA, PLAN, ROWS, SLOT_ALIGNMEN
  * @typedef {object} Segment
  * @property {readonly number[]} ids
  * @property {readonly number[]} positions
+ * @property {readonly number[]} [types] segments of a model that tells them apart
+ * @property {readonly number[]} [counted] positions of a model that does not count padding
  * @property {number} slot of the first token of the sequence, a multiple of SLOT_ALIGNMENT
  * @property {number} past tokens of the sequence in the cache
+ * @property {number} [unseen] tokens at the end whose keys no row sees
+ * @property {number} [first] row of the first token, which classifiers read; 0 unless it is unseen
  */
 
 export class Plan {
@@ -36,6 +40,8 @@ export class Plan {
     this.tables = {
       ids: memory.allocate(4 * maxRows),
       positions: memory.allocate(4 * maxRows),
+      types: memory.allocate(4 * maxRows),
+      counted: memory.allocate(4 * maxRows),
       slots: memory.allocate(4 * maxRows),
       lastRows: memory.allocate(4 * maxRows),
       firstRows: memory.allocate(4 * maxRows),
@@ -53,7 +59,7 @@ export class Plan {
     words[PLAN.SLOTS] = this.tables.slots;
     words[PLAN.PAGES] = this.tables.pages;
     words[PLAN.TILES] = this.tables.tiles;
-    this.outputAddress = this.#writeSteps(steps, weights);
+    this.outputAddresses = this.#writeSteps(steps, weights);
     this.pageBytes = model.cache.pageBytes;
     const attention = model.steps.filter(({ op }) => op === OP.ATTEND);
     this.causal = attention.some(({ mode }) => mode === 1);
@@ -91,7 +97,7 @@ export class Plan {
    * @param {readonly Segment[]} segments none of them empty; ids and positions are within the model's tables
    * @param {boolean} wantsLast whether the rows behind the last token are computed (logits)
    * @param {number} [end] only the steps before this one are run
-   * @returns {Float32Array} a view of the output, good until the next run
+   * @returns {Float32Array[]} views of the outputs, good until the next run
    */
   run(segments, wantsLast, end = this.model.steps.length) {
     const rows = segments.reduce((sum, { ids }) => sum + ids.length, 0);
@@ -101,13 +107,17 @@ export class Plan {
     const table = (/** @type {number} */ address) => memory.words(address, this.maxRows);
     const ids = table(this.tables.ids);
     const positions = table(this.tables.positions);
+    const types = table(this.tables.types);
+    const counted = table(this.tables.counted);
     const slots = table(this.tables.slots);
     const firstRows = table(this.tables.firstRows);
     let row = 0;
     for (const [at, segment] of segments.entries()) {
-      firstRows[at] = row;
+      firstRows[at] = row + (segment.first ?? 0);
       ids.set(segment.ids, row);
       positions.set(segment.positions, row);
+      if (segment.types) types.set(segment.types, row);
+      if (segment.counted) counted.set(segment.counted, row);
       for (let token = 0; token < segment.ids.length; token++) slots[row + token] = segment.slot + segment.past + token;
       row += segment.ids.length;
     }
@@ -118,8 +128,9 @@ export class Plan {
     words[PLAN.ROWS + ROWS.FIRST] = segments.length;
     words[PLAN.TILE_COUNT] = this.#writeTiles(segments);
     this.kernels.fw_plan_run(this.address, 0, end);
-    const { rowsKind, width } = this.model.output;
-    return memory.floats(this.outputAddress, width * [rows, 1, segments.length][rowsKind]);
+    return this.model.outputs.map(({ value: { rowsKind, width } }, at) =>
+      memory.floats(this.outputAddresses[at], width * [rows, 1, segments.length][rowsKind]),
+    );
   }
 
   /** How many steps from the first on multiply by about so many weights. @param {number} weights */
@@ -135,10 +146,10 @@ export class Plan {
     const tiles = this.kernels.memory.words(this.tables.tiles, TILE_WORDS * this.maxRows);
     let count = 0;
     let row = 0;
-    for (const { ids, slot, past } of segments) {
+    for (const { ids, slot, past, unseen = 0 } of segments) {
       for (let first = 0; first < ids.length; first += TILE_ROWS) {
         const rows = Math.min(TILE_ROWS, ids.length - first);
-        const keys = past + (this.causal ? first + rows : ids.length);
+        const keys = past + (this.causal ? first + rows : ids.length - unseen);
         tiles.set([row + first, rows, slot, keys], TILE_WORDS * count++);
       }
       row += ids.length;
@@ -146,13 +157,13 @@ export class Plan {
     return count;
   }
 
-  /** @param {number} address @param {number} weights @returns {number} address of the output */
+  /** @param {number} address @param {number} weights @returns {number[]} addresses of the outputs */
   #writeSteps(address, weights) {
     const { memory } = this.kernels;
-    const { steps, buffers, output } = this.model;
+    const { steps, buffers, outputs } = this.model;
     const rows = [this.maxRows, 1, this.maxRows];
     const sizes = buffers.map(({ bytesPerRow, rowsKind }) => bytesPerRow * rows[rowsKind]);
-    const { offsets, bytes } = planArena(lifetimesOf(steps, sizes, output.buffer));
+    const { offsets, bytes } = planArena(lifetimesOf(steps, sizes, outputs.map(({ value }) => value.buffer)));
     const arena = memory.allocate(bytes);
     /** @param {Address} place */
     const resolve = (place) => {
@@ -169,7 +180,7 @@ export class Plan {
         else words[word] = value;
       }
     }
-    return resolve({ buffer: output.buffer, offset: output.offset });
+    return outputs.map(({ value }) => resolve({ buffer: value.buffer, offset: value.offset }));
   }
 }
 

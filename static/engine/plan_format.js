@@ -11,6 +11,7 @@ export const OP = Object.freeze({
   APPEND_KV: 7,
   ATTEND: 8,
   ELEMENTWISE: 9,
+  GATHER_Q4: 10,
 });
 
 export const ROWS = Object.freeze({ ALL: 0, LAST: 1, FIRST: 2 });

@@ -95,6 +95,16 @@ def test_wide_blocks_repeat_their_scale(kernels, rng):
     np.testing.assert_array_equal(packed, kernels.pack(narrow))
 
 
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("width", [72, 64, 5])
+def test_gathers_rows_of_a_packed_table_of_4_bits(kernels, rng, affine, width):
+    matrix = NbitsMatrix.random(rng, 19, width, 4, affine=affine)
+    ids = np.array([18, 0, 7, 8, 8], np.uint32)
+    y = np.zeros((5, width), np.float32)
+    kernels.gather_q4(kernels.pack(matrix), int(affine), matrix.blocks, ids, 5, width, y, width)
+    np.testing.assert_allclose(y, matrix.dequantized()[ids], rtol=1e-5, atol=1e-7)
+
+
 def test_gathers_rows_of_the_packed_table(kernels, rng):
     matrix = NbitsMatrix.random(rng, 19, 72, 8)
     ids = np.array([18, 0, 7, 8, 8], np.uint32)

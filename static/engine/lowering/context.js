@@ -3,7 +3,7 @@
 import { foldConstant } from "../constants.js";
 import { cannotLower } from "../graph.js";
 import { FLOAT, FLOAT16 } from "../onnx_model.js";
-import { OP } from "../plan_format.js";
+import { FUNCTION, OP } from "../plan_format.js";
 
 /**
  * @typedef {import("../graph.js").Graph} Graph
@@ -14,7 +14,7 @@ import { OP } from "../plan_format.js";
 /**
  * An address that is known once memory is laid out: in an arena buffer, among the weights, or a table of row numbers.
  * @typedef {{buffer: number, offset: number} | {weight: number} | {rows: RowTable}} Address
- * @typedef {"ids" | "positions" | "lastRows" | "firstRows"} RowTable
+ * @typedef {"ids" | "positions" | "types" | "counted" | "lastRows" | "firstRows"} RowTable
  */
 
 /**
@@ -25,6 +25,7 @@ import { OP } from "../plan_format.js";
  * @property {number} width
  * @property {number} stride
  * @property {number} rowsKind one of ROWS
+ * @property {boolean} [squeezed] whether the last axis, of width 1, is gone
  * @property {number} heads equal parts into which a Reshape cut the width; operators on the last axis work on each
  */
 
@@ -54,6 +55,10 @@ export class LoweringContext {
     this.vocabulary = Infinity;
     /** Positions that tables of the model hold. */
     this.positions = Infinity;
+    /** Rows of the table of segments; 0 when the model has none. */
+    this.types = Infinity;
+    /** The token that positions do not count, where they are counted. @type {number | null} */
+    this.pad = null;
     /** @type {Map<string, Value>} */
     this.values = new Map();
     /** @type {Map<string, {buffer: number, offset: number}>} */
@@ -87,6 +92,15 @@ export class LoweringContext {
     const value = { ...this.buffer(4 * width, rowsKind), width, stride: width, rowsKind, heads };
     this.values.set(name, value);
     return value;
+  }
+
+  /** A value whose rows lie side by side, copied there when they do not. @param {Value} value @returns {Value} */
+  contiguous(value) {
+    if (value.stride === value.width && value.offset === 0) return value;
+    const copy = { ...value, ...this.buffer(4 * value.width, value.rowsKind), stride: value.width };
+    const { rowsKind, width } = value;
+    this.emit({ op: OP.ELEMENTWISE, mode: FUNCTION.COPY, rowsKind, width, ...read("input", value), ...read("output", copy) });
+    return copy;
   }
 
   /** @param {Step} step */

@@ -1,9 +1,9 @@
-/** Owns the lowering of embedding lookups, by token id or by position. */
+/** Owns the lowering of embedding lookups, and what their tables say about the limits of the model. */
 
-import { foldConstant } from "../constants.js";
 import { cannotLower } from "../graph.js";
 import { OP, ROWS } from "../plan_format.js";
 import { read } from "./context.js";
+import { rowTable } from "./row_table.js";
 
 /**
  * @typedef {import("./context.js").LoweringContext} LoweringContext
@@ -13,28 +13,25 @@ import { read } from "./context.js";
 /** @param {LoweringContext} context @param {Node} node */
 export function lowerEmbedding(context, node) {
   const { weight } = node.detail;
-  const rows = rowTable(context, node);
+  const { table: rows, pad } = rowTable(context.graph, node);
   if (rows === "ids") context.vocabulary = Math.min(context.vocabulary, weight.columns);
-  else context.positions = Math.min(context.positions, weight.columns);
+  else if (rows === "positions") context.positions = Math.min(context.positions, weight.columns);
+  else if (rows === "types") context.types = Math.min(context.types, weight.columns);
+  else {
+    if (context.pad !== null && context.pad !== pad) throw cannotLower(node, "its positions skip another token than those before");
+    if (weight.columns < pad + 2) throw cannotLower(node, "it has no position after its padding");
+    context.pad = pad;
+    context.positions = Math.min(context.positions, weight.columns - pad - 1);
+  }
   const output = context.define(node.outputs[0], weight.inner, ROWS.ALL);
   const quantized = weight.kind === "nbits";
   context.emit({
-    op: quantized ? OP.GATHER_Q8 : OP.GATHER_F32,
+    op: !quantized ? OP.GATHER_F32 : weight.bits === 4 ? OP.GATHER_Q4 : OP.GATHER_Q8,
     rowsKind: ROWS.ALL,
+    mode: weight.offsets ? 1 : 0,
     input: { rows },
     weight: { weight: quantized ? context.weights.matrix([weight]) : context.weights.table(weight) },
     width: weight.inner,
     ...read("output", output),
   });
-}
-
-/** What the indices are: the ids themselves, or Unsqueeze(Range(0, length, 1)). @param {LoweringContext} context @param {Node} node @returns {"ids" | "positions"} */
-function rowTable({ graph }, node) {
-  const [indices] = node.inputs;
-  if (indices === "input_ids" && graph.inputs.has(indices)) return "ids";
-  const range = graph.made(graph.made(indices, "Unsqueeze")?.inputs[0], "Range");
-  const length = graph.made(graph.made(range?.inputs[1], "Reshape")?.inputs[0], "Shape");
-  const starts = range && foldConstant(graph, range.inputs[0])?.data[0] === 0;
-  if (starts && length?.inputs[0] === "input_ids" && length.attributes.start === 1) return "positions";
-  throw cannotLower(node, "its indices are neither input_ids nor their positions");
 }

@@ -4,12 +4,12 @@ import { lowerActivation, lowerGated, lowerSoftCap } from "./activation.js";
 import { lowerAlias, lowerReshape } from "./alias.js";
 import { lowerArithmetic } from "./arithmetic.js";
 import { lowerEmbedding } from "./embedding.js";
-import { lowerFirstToken } from "./first_token.js";
 import { lowerGroupQueryAttention } from "./group_query_attention.js";
 import { lowerKeepLast } from "./keep_last.js";
 import { lowerLinear } from "./linear.js";
 import { lowerMultiHeadAttention } from "./multi_head_attention.js";
 import { lowerLayerNorm, lowerRmsNorm, lowerSkipLayerNorm, lowerSkipRmsNorm } from "./normalization.js";
+import { lowerPick } from "./pick.js";
 import { lowerSplit } from "./split.js";
 
 /** @type {Readonly<Record<string, import("./context.js").Lowering>>} */
@@ -20,7 +20,7 @@ export const LOWERINGS = {
   Embedding: lowerEmbedding,
   FastGelu: lowerActivation,
   Gated: lowerGated,
-  Gather: lowerFirstToken,
+  Gather: lowerPick,
   Gelu: lowerActivation,
   GroupQueryAttention: lowerGroupQueryAttention,
   Identity: lowerAlias,

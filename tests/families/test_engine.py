@@ -1,0 +1,111 @@
+"""Every family in the project's own engine, against onnxruntime on the same files."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from convert.dtypes import Dtype
+from convert.families.blocks.heads import TASKS
+from convert.pipeline import convert
+from convert.progress import SilentProgress
+from tests.families import decoders, encoders
+from tests.reference.decoder_session import DecoderSession
+from wasm_kernels.build import ROOT, WASM_BUILDS
+
+COMPARE = ROOT / "tests" / "js" / "engine" / "compare.mjs"
+PROMPT = 5
+"""Shorter than the window, so that the steps after it cross its edge."""
+# Largest relative distance of logits: with exact products and cache; with quantized weights, whose products round
+# activations to 16 bits; with the default cache of float16.
+TOLERANCE = {"fp32": 1e-4, "q8": 2e-3, "q4": 2e-3, "q4 fp16": 1e-2, "q4 embedding": 2e-3}
+ENCODERS = ("albert", "bert", "distilbert", "roberta")
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What compare.mjs answers for all jobs."""
+    if not all((ROOT / "static" / "wasm" / f"{build.name}.wasm").exists() for build in WASM_BUILDS):
+        pytest.skip("the kernels are not built; run `python -m wasm_kernels.build`")
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    root = tmp_path_factory.mktemp("engine")
+    jobs = [job for name in decoders.CASES for job in decoder_jobs(root / name, name)]
+    jobs += [job for name in ENCODERS for task in TASKS for job in encoder_jobs(root / name / task, name, task)]
+    (root / "jobs.json").write_text(json.dumps(jobs))
+    answer = subprocess.run([node, str(COMPARE), str(root / "jobs.json")], check=True, stdout=subprocess.PIPE)
+    content: dict[str, Any] = json.loads(answer.stdout)
+    return content
+
+
+def decoder_jobs(root: Path, name: str) -> list[dict[str, Any]]:
+    """One per dtype of a decoder, and one with a cache of float16."""
+    source = str(decoders.save_checkpoint(root / "in", name))
+    convert(source, root / "out", dtypes=[Dtype.FP32, Dtype.Q8, Dtype.Q4], progress=SilentProgress())
+    convert(source, root / "out4", dtypes=[Dtype.Q4], embedding_bits=4, progress=SilentProgress())
+    graphs = {str(dtype): f"out/onnx/model{dtype.suffix}.onnx" for dtype in (Dtype.FP32, Dtype.Q8, Dtype.Q4)}
+    graphs |= {"q4 fp16": graphs["q4"], "q4 embedding": "out4/onnx/model_q4.onnx"}
+    jobs = []
+    for kind, graph in graphs.items():
+        logits = DecoderSession(root / graph).run(decoders.ids()).astype(np.float32)
+        logits.tofile(root / f"{kind}.f32")
+        job = {
+            "name": f"{name} {kind}",
+            "graph": str(root / graph),
+            "ids": decoders.ids(),
+            "prompt": PROMPT,
+            "kvDtype": "fp16" if "fp16" in kind else "fp32",
+            "vocabulary": logits.shape[1],
+            "logits": str(root / f"{kind}.f32"),
+        }
+        jobs.append(job)
+    return jobs
+
+
+def encoder_jobs(root: Path, name: str, task: str) -> list[dict[str, Any]]:
+    """One per dtype; padding, which the engine leaves out, is 0."""
+    source = encoders.save_checkpoint(root / "in", name)
+    dtypes = (Dtype.FP32, Dtype.Q8, Dtype.Q4)
+    convert(str(source), root / "out", dtypes=list(dtypes), task=task, progress=SilentProgress())
+    inputs = encoders.arrays(encoders.original(name)["tasks"][task]["inputs"])
+    padding = inputs["attention_mask"] == 0
+    batch = {"inputIds": inputs["input_ids"].tolist(), "attentionMask": inputs["attention_mask"].tolist()}
+    if "token_type_ids" in inputs:
+        batch["tokenTypeIds"] = inputs["token_type_ids"].tolist()
+    jobs = []
+    for dtype in dtypes:
+        graph = root / "out" / "onnx" / f"model{dtype.suffix}.onnx"
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        outputs = {}
+        for item, value in zip(session.get_outputs(), session.run(None, inputs), strict=True):
+            if task != "text-classification":
+                value[padding] = 0
+            value.tofile(root / f"{dtype} {item.name}.f32")
+            outputs[item.name] = {"dims": value.shape, "data": str(root / f"{dtype} {item.name}.f32")}
+        jobs.append({"name": f"{name} {task} {dtype}", "graph": str(graph), "batch": batch, "outputs": outputs})
+    return jobs
+
+
+def check(answer: dict[str, Any], tolerance: float) -> None:
+    assert "error" not in answer, answer["error"]
+    for build, distance in answer["distances"].items():
+        assert distance < tolerance, build
+
+
+@pytest.mark.parametrize("name", decoders.CASES)
+@pytest.mark.parametrize("kind", TOLERANCE)
+def test_decoders_agree_with_onnxruntime(found: dict[str, Any], name: str, kind: str) -> None:
+    check(found[f"{name} {kind}"], TOLERANCE[kind])
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("kind", ["fp32", "q8", "q4"])
+def test_encoders_agree_with_onnxruntime(found: dict[str, Any], name: str, task: str, kind: str) -> None:
+    check(found[f"{name} {task} {kind}"], TOLERANCE[kind])
