@@ -21,9 +21,9 @@ from wasm_kernels.build import ROOT, WASM_BUILDS
 COMPARE = ROOT / "tests" / "js" / "engine" / "compare.mjs"
 PROMPT = 5
 """Shorter than the window, so that the steps after it cross its edge."""
-# Largest relative distance of logits: with exact products and cache; with quantized weights, whose products round
-# activations to 16 bits; with the default cache of float16.
-TOLERANCE = {"fp32": 1e-4, "q8": 2e-3, "q4": 2e-3, "q4 fp16": 1e-2, "q4 embedding": 2e-3}
+# Largest relative distance of outputs: with float weights, which become 16-bit codes; with quantized weights, which
+# meet activations of 16 bits; with the default cache of float16.
+TOLERANCE = {"fp32": 3e-4, "q8": 2e-3, "q4": 2e-3, "q4 fp16": 1e-2, "q4 embedding": 2e-3}
 ENCODERS = ("albert", "bert", "distilbert", "roberta")
 
 

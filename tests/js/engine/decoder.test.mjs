@@ -113,7 +113,7 @@ describe("the engine's decoder", { skip: modelMissing(MODEL) }, () => {
     assert.deepEqual(await other.prefill(prompt), await session.prefill(prompt));
     for (const [at, token] of greedy.slice(0, 12).entries()) {
       engine.pool.use(1 + (at % 4));
-      const output = engine.plan.run([{ ids: [token], positions: [other.length], slot: 0, past: other.length }], true);
+      const [output] = engine.plan.run([{ ids: [token], positions: [other.length], slot: 0, past: other.length }], true);
       other.length++;
       assert.deepEqual(new Float32Array(output), await session.decode(token), `token ${at}`);
     }
