@@ -64,6 +64,13 @@ class Metadata:
             raise self._wrong(key, value, "an array of whole numbers")
         return value
 
+    def numbers(self, key: str) -> list[float]:
+        """A list of finite numbers."""
+        value = self._get(key, None)
+        if type(value) is not list or not all(type(item) is float and math.isfinite(item) for item in value):
+            raise self._wrong(key, value, "an array of finite numbers")
+        return value
+
     def _get(self, key: str, default: Any) -> Any:
         value = self._values.get(key, default)
         if value is None:

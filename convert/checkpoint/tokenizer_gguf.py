@@ -1,14 +1,16 @@
 """Owns the tokenizer that a GGUF file carries: rebuilds tokenizer.json and the files beside it from the metadata.
 
-The pre-tokenizer is not stored, only its name: ``tokenizer.ggml.pre`` picks a row of PRE_TOKENIZERS.
+The pre-tokenizer of byte-level vocabularies is not stored, only its name: ``tokenizer.ggml.pre`` picks a row of
+PRE_TOKENIZERS.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from convert.checkpoint.gguf_metadata import Metadata
+from convert.checkpoint.tokenizer_sentencepiece import sentence_piece
 from convert.checkpoint.untrusted import quote
 from convert.errors import BadCheckpoint, UnsupportedModel
 
@@ -23,9 +25,14 @@ _ROLES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 _BYTE_LEVEL_DECODER = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
-_LLAMA3_WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+_ENDINGS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+_SPACES = r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+_QWEN2_WORDS = rf"{_ENDINGS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*{_SPACES}"
+_LLAMA3_WORDS = _QWEN2_WORDS.replace(r"\p{N}|", r"\p{N}{1,3}|", 1)
+_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_GPT4O_WORDS = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_ENDINGS}?|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_ENDINGS}?"
+    rf"|\p{{N}}{{1,3}}| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*{_SPACES}"
 )
 
 
@@ -36,18 +43,24 @@ class PreTokenizer:
     steps: tuple[dict[str, Any], ...]
     ignore_merges: bool = False
     """Whether a piece that is a token as a whole is taken as it is."""
+    composed: bool = False
+    """Whether text is brought to Unicode's form NFC first."""
+
+
+def _words(pattern: str) -> tuple[dict[str, Any], ...]:
+    """Words by a regular expression, then bytes."""
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    return (split, _BYTE_LEVEL | {"use_regex": False})
 
 
 PRE_TOKENIZERS: Mapping[str, PreTokenizer] = {
     "gpt-2": PreTokenizer((_BYTE_LEVEL,)),
     "smollm": PreTokenizer(({"type": "Digits", "individual_digits": True}, _BYTE_LEVEL)),
-    "llama-bpe": PreTokenizer(
-        (
-            {"type": "Split", "pattern": {"Regex": _LLAMA3_WORDS}, "behavior": "Isolated", "invert": False},
-            _BYTE_LEVEL | {"use_regex": False},
-        ),
-        ignore_merges=True,
-    ),
+    "llama-bpe": PreTokenizer(_words(_LLAMA3_WORDS), ignore_merges=True),
+    "smaug-bpe": PreTokenizer(_words(_LLAMA3_WORDS), ignore_merges=True),
+    "dbrx": PreTokenizer(_words(_LLAMA3_WORDS)),
+    "qwen2": PreTokenizer(_words(_QWEN2_WORDS), composed=True),
+    "gpt-4o": PreTokenizer(_words(_GPT4O_WORDS)),
 }
 """By ``tokenizer.ggml.pre``; the rows say what the tokenizer.json of the original models says."""
 
@@ -140,15 +153,19 @@ def _build(metadata: Metadata, tokens: list[str], special: Mapping[str, int]) ->
             f"{metadata.path}: has {len(types)} token types for {len(tokens)} tokens, expected one each; "
             "fetch the file again"
         )
-    cut = _pre_tokenizer(metadata)
+    if len(set(tokens)) != len(tokens):
+        raise BadCheckpoint(f"{metadata.path}: has the same token twice; expected each once, so fetch the file again")
+    model = metadata.text("tokenizer.ggml.model")
+    if model not in _KINDS:
+        raise UnsupportedModel(
+            f"{metadata.path}: has a tokenizer of kind {quote(model)}, expected {' or '.join(_KINDS)}; "
+            "convert the safetensors checkpoint of the model, which brings its tokenizer.json"
+        )
     description: dict[str, Any] = {
         "version": "1.0",
         "added_tokens": [],
-        "normalizer": None,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": list(cut.steps)},
-        "post_processor": _post_processor(metadata, tokens, special),
-        "decoder": _BYTE_LEVEL_DECODER,
-        "model": _byte_pair_model(metadata, tokens) | {"ignore_merges": cut.ignore_merges},
+        "post_processor": _post_processor(metadata, tokens, special, framed=model == _SENTENCE_PIECE),
+        **_KINDS[model](metadata, tokens, types),
     }
     try:
         tokenizer = Tokenizer.from_str(json.dumps(description))
@@ -162,26 +179,33 @@ def _build(metadata: Metadata, tokens: list[str], special: Mapping[str, int]) ->
     return tokenizer
 
 
-def _pre_tokenizer(metadata: Metadata) -> PreTokenizer:
-    model = metadata.text("tokenizer.ggml.model")
-    if model != "gpt2":
-        raise UnsupportedModel(
-            f"{metadata.path}: has a tokenizer of kind {quote(model)}, expected 'gpt2' (byte-level BPE); "
-            "convert the safetensors checkpoint of the model, which brings its tokenizer.json"
-        )
+def _byte_level(metadata: Metadata, tokens: list[str], types: list[int]) -> dict[str, Any]:
+    """normalizer, pre_tokenizer, decoder and model of a byte-level BPE, as GPT-2 introduced it."""
     name = metadata.text("tokenizer.ggml.pre")
     if name not in PRE_TOKENIZERS:
         raise UnsupportedModel(
             f"{metadata.path}: has the pre-tokenizer {quote(name)}, expected one of {', '.join(PRE_TOKENIZERS)}; "
             "convert the safetensors checkpoint of the model, which brings its tokenizer.json"
         )
-    return PRE_TOKENIZERS[name]
+    cut = PRE_TOKENIZERS[name]
+    return {
+        "normalizer": {"type": "NFC"} if cut.composed else None,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": list(cut.steps)},
+        "decoder": _BYTE_LEVEL_DECODER,
+        "model": _byte_pair_model(metadata, tokens) | {"ignore_merges": cut.ignore_merges},
+    }
+
+
+_SENTENCE_PIECE = "llama"
+_KINDS: Mapping[str, Callable[[Metadata, list[str], list[int]], dict[str, Any]]] = {
+    "gpt2": _byte_level,
+    _SENTENCE_PIECE: sentence_piece,
+}
+"""By ``tokenizer.ggml.model``."""
 
 
 def _byte_pair_model(metadata: Metadata, tokens: list[str]) -> dict[str, Any]:
     ids = {token: token_id for token_id, token in enumerate(tokens)}
-    if len(ids) != len(tokens):
-        raise BadCheckpoint(f"{metadata.path}: has the same token twice; expected each once, so fetch the file again")
     merges = [merge.split(" ") for merge in metadata.texts("tokenizer.ggml.merges")]
     for pair in merges:
         if len(pair) != 2 or pair[0] not in ids or pair[1] not in ids or "".join(pair) not in ids:
@@ -202,11 +226,13 @@ def _byte_pair_model(metadata: Metadata, tokens: list[str]) -> dict[str, Any]:
     }
 
 
-def _post_processor(metadata: Metadata, tokens: list[str], special: Mapping[str, int]) -> dict[str, Any] | None:
-    """The tokens that frame every text, or None when the file asks for none."""
+def _post_processor(
+    metadata: Metadata, tokens: list[str], special: Mapping[str, int], *, framed: bool
+) -> dict[str, Any] | None:
+    """The tokens that put every text in a frame, or None; ``framed``: texts begin with bos unless the file says no."""
     frame: dict[str, int | None] = {"bos": None, "eos": None}
     for role in frame:
-        if metadata.flag(f"tokenizer.ggml.add_{role}_token", default=False):
+        if metadata.flag(f"tokenizer.ggml.add_{role}_token", default=framed and role == "bos" and role in special):
             if role not in special:
                 raise BadCheckpoint(f"{metadata.path}: adds a {role} token but names none; fetch the file again")
             frame[role] = special[role]
@@ -217,7 +243,7 @@ def _post_processor(metadata: Metadata, tokens: list[str], special: Mapping[str,
         token_id = frame[role]
         return [] if token_id is None else [{"SpecialToken": {"id": tokens[token_id], "type_id": type_id}}]
 
-    def framed(sequence: str, type_id: int) -> list[dict[str, Any]]:
+    def in_frame(sequence: str, type_id: int) -> list[dict[str, Any]]:
         return [
             *piece("bos", type_id),
             {"Sequence": {"id": sequence, "type_id": type_id}},
@@ -226,8 +252,8 @@ def _post_processor(metadata: Metadata, tokens: list[str], special: Mapping[str,
 
     return {
         "type": "TemplateProcessing",
-        "single": framed("A", 0),
-        "pair": [*framed("A", 0), *framed("B", 1)],
+        "single": in_frame("A", 0),
+        "pair": [*in_frame("A", 0), *in_frame("B", 1)],
         "special_tokens": {
             tokens[token_id]: {"id": tokens[token_id], "ids": [token_id], "tokens": [tokens[token_id]]}
             for token_id in frame.values()

@@ -1,6 +1,7 @@
 """Tokenizers rebuilt from GGUF metadata."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,10 @@ def test_end_of_turn_ends_generation_too(tmp_path, write_gguf):
         ("gpt-2", ["Hi", "Ġ", "Ġ1234", "'s", "Ċ", "Ċ", "x"]),
         ("smollm", ["Hi", "ĠĠ", "1", "2", "3", "4", "'s", "Ċ", "Ċ", "x"]),
         ("llama-bpe", ["Hi", "Ġ", "Ġ", "123", "4", "'s", "ĊĊ", "x"]),
+        ("smaug-bpe", ["Hi", "Ġ", "Ġ", "123", "4", "'s", "ĊĊ", "x"]),
+        ("dbrx", ["Hi", "Ġ", "Ġ", "123", "4", "'s", "ĊĊ", "x"]),
+        ("qwen2", ["Hi", "Ġ", "Ġ", "1", "2", "3", "4", "'s", "ĊĊ", "x"]),
+        ("gpt-4o", ["Hi", "Ġ", "Ġ", "123", "4", "'s", "ĊĊ", "x"]),
     ],
 )
 def test_pre_tokenizers_cut_as_the_originals(files, pre, pieces):
@@ -101,7 +106,10 @@ def test_pre_tokenizers_cut_as_the_originals(files, pre, pieces):
 @pytest.mark.parametrize(
     ("changes", "kind", "message"),
     [
-        ({"model": "llama"}, UnsupportedModel, "kind 'llama', expected 'gpt2'"),
+        ({"model": "bert"}, UnsupportedModel, "kind 'bert', expected gpt2 or llama"),
+        ({"model": "llama"}, BadCheckpoint, "'tokenizer.ggml.scores' is missing"),
+        ({"model": "llama", "scores": [1.0]}, BadCheckpoint, "has 1 scores for 20 tokens"),
+        ({"model": "llama", "scores": [math.nan] * 20}, BadCheckpoint, "expected an array of finite numbers"),
         ({"pre": "poro"}, UnsupportedModel, "pre-tokenizer 'poro', expected one of gpt-2, smollm, llama-bpe"),
         ({"pre": 7}, BadCheckpoint, "expected a string"),
         ({"tokens": ["a"] * 20}, BadCheckpoint, "the same token twice"),
