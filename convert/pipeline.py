@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from convert.checkpoint.checkpoint import Checkpoint
 from convert.checkpoint.finite import finite_view
 from convert.dtypes import BLOCK_SIZES, EMBEDDING_BITS, Dtype
 from convert.errors import UnsupportedModel
-from convert.families import find_family
+from convert.families import FAMILIES, find_family
 from convert.families.blocks.context import BuildContext
+from convert.families.exported import TASKS as EXPORTED_TASKS
+from convert.families.exported import exported_family
 from convert.families.family import Family, ModelFacts
 from convert.graph.builder import GraphBuilder
 from convert.graph.cost import FLOAT_BYTES, graph_cost
@@ -27,6 +30,7 @@ from convert.quantize.native import quantizer_name
 from convert.quantize.nbits import Import
 from convert.shards import FileEntry, hash_file, write_shards
 from convert.sources import resolve
+from convert.sources.exporter import exported
 
 GRAPH_FOLDER = "onnx"
 # Architectures end in the task they were trained for, as in "DistilBertForSequenceClassification".
@@ -36,6 +40,8 @@ TASK_ENDINGS = {
     "ForQuestionAnswering": "question-answering",
     "ForMaskedLM": "fill-mask",
     "ForPreTraining": "fill-mask",
+    "ForCausalLM": "text-generation",
+    "LMHeadModel": "text-generation",
 }
 
 
@@ -123,17 +129,15 @@ def convert(
     nonfinite: set[str] = set()
     if allow_nonfinite:
         checkpoint = replace(checkpoint, tensors=finite_view(checkpoint.tensors, nonfinite))
-    try:
-        family = find_family(str(checkpoint.config.get("model_type")))
-        task = _choose_task(family, checkpoint, task)
+    with ExitStack() as stack:
+        stack.callback(checkpoint.close)
+        family, task = _open_family(checkpoint, task, progress, stack)
         wanted = tuple(dict.fromkeys(dtypes or family.default_dtypes))
         plans = [_build(family, checkpoint, dtype, block_size, embedding_bits, task) for dtype in wanted]
         total_bytes = sum(plan.weight_bytes for plan in plans)
         with staging(out_dir, needed_bytes=total_bytes) as directory:
             progress.start("convert", total_bytes)
             content = _write(directory, checkpoint, plans, model_id or out_dir.resolve().name, task, progress)
-    finally:
-        checkpoint.close()
     return ConversionReport(
         out_dir, content, time.monotonic() - started, _peak_memory_bytes(), quantizer_name(), tuple(sorted(nonfinite))
     )
@@ -144,14 +148,25 @@ def _peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _choose_task(family: Family, checkpoint: Checkpoint, task: str | None) -> str:
+def _open_family(checkpoint: Checkpoint, task: str | None, progress: Progress, stack: ExitStack) -> tuple[Family, str]:
+    """The family that builds the model, and the task; an architecture without one is exported by optimum first."""
+    model_type = str(checkpoint.config.get("model_type"))
+    if model_type in FAMILIES or checkpoint.directory is None:
+        family = find_family(model_type)
+        return family, _choose_task(family.tasks, checkpoint, task)
+    task = _choose_task(EXPORTED_TASKS, checkpoint, task)
+    graph = stack.enter_context(exported(checkpoint.directory, model_type, task, progress))
+    return exported_family(graph), task
+
+
+def _choose_task(tasks: Sequence[str], checkpoint: Checkpoint, task: str | None) -> str:
     if task is None:
         architecture = str((checkpoint.config.get("architectures") or [""])[0])
         endings = (name for ending, name in TASK_ENDINGS.items() if architecture.endswith(ending))
-        task = next(endings, family.tasks[0])
-    if task not in family.tasks:
+        task = next(endings, tasks[0])
+    if task not in tasks:
         raise UnsupportedModel(
-            f"task {task!r} is not supported for {checkpoint.config['model_type']}; choose {' or '.join(family.tasks)}"
+            f"task {task!r} is not supported for {checkpoint.config['model_type']}; choose {' or '.join(tasks)}"
         )
     return task
 

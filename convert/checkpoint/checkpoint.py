@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from convert.checkpoint.mapped_file import MappedFile
@@ -33,6 +34,8 @@ class Checkpoint:
     """kind ("gguf", "safetensors", "hub", "bundled"), name, revision ("sha256:..." or "commit:..."); no paths."""
     pooling: dict[str, Any] | None = None
     """How token vectors become one sentence vector: {"mode": "mean" | "cls", "normalize": bool, "max_tokens": int}."""
+    directory: Path | None = field(default=None, repr=False)
+    """Where config.json and the weights lie, for other exporters; None for sources that are no such directory."""
     mapped: tuple[MappedFile, ...] = field(default=(), repr=False)
     """Files that the tensors read from."""
 

@@ -72,7 +72,7 @@ def build(context: BuildContext, task: str) -> ModelFacts:
     words = EmbeddingTable(context, context.tensor("wte.weight", config.vocab_size, config.n_embd))
     places = EmbeddingTable(context, context.tensor("wpe.weight", config.n_positions, config.n_embd))
     found = words.lookup(inputs.ids, "/model/wte")
-    placed = places.lookup(position_row(context, inputs), "/model/wpe")
+    placed = places.lookup(position_row(context, inputs.ids, inputs.mask), "/model/wpe")
     residual = context.graph.node("Add", [found, placed], "/model/embeddings/Add")[0]
     lengths = sequence_lengths(context, inputs.mask)
     for index in range(config.n_layer):

@@ -11,6 +11,8 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from convert.graph.initializer import Initializer
 
 MICROSOFT = "com.microsoft"
+OPSET = 21
+"""Of ONNX's own operators."""
 # An initializer above this is cut along its first axis and joined in the graph, so that every shard stays small.
 PART_LIMIT_BYTES = 64 << 20
 
@@ -24,6 +26,7 @@ class GraphBuilder:
     """
 
     name: str
+    opset: int = OPSET
     nodes: list[NodeProto] = field(default_factory=list)
     inputs: list[ValueInfoProto] = field(default_factory=list)
     outputs: list[ValueInfoProto] = field(default_factory=list)

@@ -7,7 +7,6 @@ from onnx import ModelProto, StringStringEntryProto, TensorProto, helper
 from convert import __version__
 from convert.graph.builder import MICROSOFT, GraphBuilder
 
-OPSET = 21
 IR_VERSION = 10
 
 
@@ -34,7 +33,7 @@ def to_model(graph: GraphBuilder, locations: Mapping[str, tuple[str, int, int]])
         ir_version=IR_VERSION,
         producer_name="featherweight",
         producer_version=__version__,
-        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)],
+        opset_imports=[helper.make_opsetid("", graph.opset), helper.make_opsetid(MICROSOFT, 1)],
     )
 
 

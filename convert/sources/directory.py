@@ -52,6 +52,7 @@ def open_directory(directory: Path, progress: Progress, provenance: dict[str, st
             provenance=provenance or _fingerprint(directory, weights, list(files), progress),
             pooling=pooling,
             mapped=weights.files,
+            directory=directory,
         )
     except BaseException:
         for file in weights.files:

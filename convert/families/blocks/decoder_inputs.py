@@ -53,7 +53,7 @@ def sequence_lengths(context: BuildContext, mask: str) -> Lengths:
     return Lengths(last, graph.node("Cast", [total], f"{path}/total_length/Cast", to=TensorProto.INT32)[0])
 
 
-def position_row(context: BuildContext, inputs: DecoderInputs) -> str:
+def position_row(context: BuildContext, ids: str, mask: str) -> str:
     """Positions of the ids in their sequence, int64 [1, sequence], for learned position embeddings.
 
     ids -- Shape[1] --+
@@ -61,8 +61,8 @@ def position_row(context: BuildContext, inputs: DecoderInputs) -> str:
     mask - Shape[1] --+--------- Reshape ---/
     """
     graph, path = context.graph, "/model/positions"
-    count = graph.node("Shape", [inputs.ids], f"{path}/count/Shape", start=1, end=2)[0]
-    total = graph.node("Shape", [inputs.mask], f"{path}/total/Shape", start=1, end=2)[0]
+    count = graph.node("Shape", [ids], f"{path}/count/Shape", start=1, end=2)[0]
+    total = graph.node("Shape", [mask], f"{path}/total/Shape", start=1, end=2)[0]
     before = graph.node("Sub", [total, count], f"{path}/Sub")[0]
     scalar = graph.constant(np.zeros((0,), np.int64), "/constants/scalar_shape")
     start = graph.node("Reshape", [before, scalar], f"{path}/start/Reshape")[0]
