@@ -6,28 +6,29 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from convert import manifest
+from convert.calibration import Calibration, calibrated
 from convert.checkpoint.checkpoint import Checkpoint
 from convert.checkpoint.finite import finite_view
 from convert.dtypes import BLOCK_SIZES, EMBEDDING_BITS, Dtype
 from convert.errors import UnsupportedModel
 from convert.families import FAMILIES, find_family
-from convert.families.blocks.context import BuildContext
 from convert.families.exported import TASKS as EXPORTED_TASKS
 from convert.families.exported import exported_family
-from convert.families.family import Family, ModelFacts
-from convert.graph.builder import GraphBuilder
+from convert.families.family import Family
 from convert.graph.cost import FLOAT_BYTES, graph_cost
 from convert.graph.serialize import to_bytes, to_model
+from convert.planning import BuiltGraph, Plan, plan_variant
 from convert.progress import Progress
 from convert.publish import staging
 from convert.quantize.native import quantizer_name
 from convert.quantize.nbits import Import
+from convert.quantize.recipe import Formats, Method, Recipe
 from convert.shards import FileEntry, hash_file, write_shards
 from convert.sources import resolve
 from convert.sources.exporter import exported
@@ -59,39 +60,6 @@ class ConversionReport:
     """Tensors that had weights which are NaN or infinite, taken as 0."""
 
 
-@dataclass(frozen=True)
-class _BuiltGraph:
-    """One graph of a variant; ``stem`` is its file's name without the ending."""
-
-    stem: str
-    context: BuildContext
-    facts: ModelFacts
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """One variant, built but not yet written; its last graph is the one that answers."""
-
-    dtype: Dtype
-    graphs: Sequence[_BuiltGraph]
-
-    @property
-    def last(self) -> _BuiltGraph:
-        """The variant's own graph; an encoder stands before it."""
-        return self.graphs[-1]
-
-    @property
-    def weight_bytes(self) -> int:
-        """Size of all initializers."""
-        return sum(item.nbytes for each in self.graphs for item in each.context.graph.initializers.values())
-
-    @property
-    def parameters(self) -> int:
-        """Of all graphs, those that several use counted once."""
-        used = {name: count for each in self.graphs for name, count in each.context.used.items()}
-        return sum(used.values())
-
-
 def convert(
     source: str,
     out_dir: Path,
@@ -103,6 +71,9 @@ def convert(
     revision: str | None = None,
     model_id: str | None = None,
     allow_nonfinite: bool = False,
+    method: Method = Method.RTN,
+    recipe: Recipe | None = None,
+    calibration_text: str | None = None,
     progress: Progress,
 ) -> ConversionReport:
     """Convert ``source`` into the model directory ``out_dir``, which appears complete or not at all.
@@ -116,6 +87,9 @@ def convert(
         revision: of a hub source.
         model_id: name under which the model is served; the directory's name when absent.
         allow_nonfinite: take weights that are NaN or infinite as 0, instead of refusing them.
+        method: how weights are rounded that are not taken over as they are.
+        recipe: other formats for some matrices of the quantized variants.
+        calibration_text: what GPTQ reads to see the inputs of the matrices.
 
     Raises:
         FeatherweightError: the source is bad, unsupported or missing, or the output cannot be written.
@@ -133,8 +107,14 @@ def convert(
         stack.callback(checkpoint.close)
         family, task = _open_family(checkpoint, task, progress, stack)
         wanted = tuple(dict.fromkeys(dtypes or family.default_dtypes))
-        plans = [_build(family, checkpoint, dtype, block_size, embedding_bits, task) for dtype in wanted]
+        formats = Formats(block_size, embedding_bits, method, recipe or Recipe())
+        plans = [plan_variant(family, checkpoint, task, dtype, formats) for dtype in wanted]
         total_bytes = sum(plan.weight_bytes for plan in plans)
+        if any(Method.GPTQ in plan.methods for plan in plans):
+            exact = plan_variant(family, checkpoint, task, Dtype.FP32, formats)
+            calibration = stack.enter_context(_calibrated(exact, calibration_text, progress))
+            for plan in plans:
+                plan.compensate(calibration)
         with staging(out_dir, needed_bytes=total_bytes) as directory:
             progress.start("convert", total_bytes)
             content = _write(directory, checkpoint, plans, model_id or out_dir.resolve().name, task, progress)
@@ -171,19 +151,16 @@ def _choose_task(tasks: Sequence[str], checkpoint: Checkpoint, task: str | None)
     return task
 
 
-def _build(
-    family: Family, checkpoint: Checkpoint, dtype: Dtype, block_size: int, embedding_bits: int, task: str
-) -> _Plan:
-    graphs = []
-    for name, build in family.graphs.items():
-        stem = f"{name}{dtype.suffix}"
-        context = BuildContext(GraphBuilder(stem), checkpoint, dtype, block_size, embedding_bits)
-        graphs.append(_BuiltGraph(stem, context, build(context, task)))
-    return _Plan(dtype, graphs)
+def _calibrated(exact: Plan, text: str | None, progress: Progress) -> AbstractContextManager[Calibration]:
+    if text is None:
+        raise UnsupportedModel("the method gptq needs a text to calibrate on; give --calibration FILE")
+    if len(exact.graphs) > 1:
+        raise UnsupportedModel("the method gptq knows models of one graph only; use --method mse")
+    return calibrated(exact.last.context, exact.last.facts.context_length, text, progress)
 
 
 def _write(
-    directory: Path, checkpoint: Checkpoint, plans: Sequence[_Plan], model_id: str, task: str, progress: Progress
+    directory: Path, checkpoint: Checkpoint, plans: Sequence[Plan], model_id: str, task: str, progress: Progress
 ) -> manifest.Manifest:
     """Write every file of the model directory; the manifest comes last."""
     graphs = directory / GRAPH_FOLDER
@@ -206,7 +183,7 @@ def _write(
 
 
 def _write_graph(
-    folder: Path, dtype: Dtype, built: _BuiltGraph, progress: Progress
+    folder: Path, dtype: Dtype, built: BuiltGraph, progress: Progress
 ) -> tuple[FileEntry, list[FileEntry]]:
     """The ``.onnx`` file and its shards."""
     graph = built.context.graph
@@ -224,7 +201,7 @@ def _config(config: Mapping[str, Any], shard_counts: Mapping[str, int]) -> bytes
     return (json.dumps(merged, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _variant(plan: _Plan, written: Sequence[tuple[FileEntry, Sequence[FileEntry]]]) -> manifest.VariantSpec:
+def _variant(plan: Plan, written: Sequence[tuple[FileEntry, Sequence[FileEntry]]]) -> manifest.VariantSpec:
     context = plan.last.context
     imports = sum((each.context.imports for each in plan.graphs), Counter[str]())
     *before, own = [
@@ -245,7 +222,7 @@ def _variant(plan: _Plan, written: Sequence[tuple[FileEntry, Sequence[FileEntry]
     )
 
 
-def _cost(built: _BuiltGraph) -> manifest.Cost:
+def _cost(built: BuiltGraph) -> manifest.Cost:
     cost = graph_cost(built.context.graph)
     seen = sum(item.bytes for name, item in cost.classes.items() if name.startswith("attention"))
     return manifest.Cost(
@@ -258,7 +235,7 @@ def _cost(built: _BuiltGraph) -> manifest.Cost:
     )
 
 
-def _model(checkpoint: Checkpoint, plan: _Plan, model_id: str, task: str) -> manifest.Model:
+def _model(checkpoint: Checkpoint, plan: Plan, model_id: str, task: str) -> manifest.Model:
     facts, pooling = plan.last.facts, checkpoint.pooling
     return manifest.Model(
         id=model_id,

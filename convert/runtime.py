@@ -44,14 +44,32 @@ def whole_sequence(session: Any, ids: NDArray[np.int64]) -> dict[str, NDArray[An
     return {**{name: value for name, value in feed.items() if name in names}, **empty_cache(declared)}
 
 
+def run_to(session: Any, values: list[str], feed: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    """The outputs ``values``, running only what they depend on; raises whatever onnxruntime raises."""
+    from onnxruntime.capi.onnxruntime_pybind11_state import RunOptions  # slow to import
+
+    options = RunOptions()
+    options.only_execute_path_to_fetches = True
+    found: list[NDArray[Any]] = session.run(values, feed, options)
+    return found
+
+
 def load_tokenizer(path: Path) -> Any:
+    """The tokenizer of the file ``path``, as `tokenizer_of` gives it; raises BadModelDirectory when it is missing."""
+    try:
+        return tokenizer_of(path.read_bytes(), str(path))
+    except OSError as error:
+        raise BadModelDirectory(f"{path}: cannot be read ({error.strerror}); convert the model again") from error
+
+
+def tokenizer_of(data: bytes, name: str) -> Any:
     """The tokenizer of a ``tokenizer.json``, without padding and truncation; raises BadModelDirectory."""
     from tokenizers import Tokenizer  # slow to import
 
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_buffer(data)
     except Exception as error:  # the library raises Exception itself
-        raise BadModelDirectory(f"{path}: is not a tokenizer: {error}; convert the model again") from error
+        raise BadModelDirectory(f"{name}: is not a tokenizer: {error}; convert the model again") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()  # sentence-transformers ships both switched on
     return tokenizer

@@ -23,6 +23,8 @@ CONVERT_LAYERS = [
     "shards",
     "manifest",
     "publish",
+    "planning",
+    "calibration",
     "pipeline",
     "inspection",
     "trial_run",

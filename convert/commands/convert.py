@@ -6,10 +6,12 @@ from pathlib import Path
 import click
 
 from convert import manifest
+from convert.commands.inputs import read_text
 from convert.commands.output import json_option, megabytes, print_json, print_table
 from convert.dtypes import BLOCK_SIZES, EMBEDDING_BITS, Dtype
 from convert.progress import on_stream
 from convert.publish import check_target
+from convert.quantize.recipe import Method, read_recipe
 
 
 def _dtypes(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> list[Dtype]:
@@ -65,6 +67,19 @@ def _check_id(name: str) -> None:
     type=click.Choice(EMBEDDING_BITS),
     help="Of embedding tables and output heads in quantized variants. 4 is smaller and costs quality.",
 )
+@click.option(
+    "--method",
+    default=str(Method.RTN),
+    show_default=True,
+    type=click.Choice([str(item) for item in Method]),
+    help="How weights are rounded to blocks: to the nearest, with searched scales, or calibrated.",
+)
+@click.option("--calibration", type=click.Path(path_type=Path), help="UTF-8 text that gptq makes the model read.")
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    help="JSON file with other bits, block sizes and methods by tensor name.",
+)
 @click.option("--task", help="What the model is for, such as text-classification. Default: what it was trained for.")
 @click.option("--revision", help="Revision of a hub source: a branch, a tag or, best, a commit.")
 @click.option("--id", "model_id", help="Name under which the model is served. Default: the name of OUT_DIR.")
@@ -76,6 +91,9 @@ def convert(
     dtypes: list[Dtype],
     block_size: int,
     embedding_bits: int,
+    method: str,
+    calibration: Path | None,
+    recipe: Path | None,
     task: str | None,
     revision: str | None,
     model_id: str | None,
@@ -112,6 +130,9 @@ def convert(
             dtypes=dtypes,
             block_size=block_size,
             embedding_bits=embedding_bits,
+            method=Method(method),
+            recipe=None if recipe is None else read_recipe(recipe),
+            calibration_text=None if calibration is None else read_text(calibration),
             task=task,
             revision=revision,
             model_id=model_id,

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from convert import manifest
+from convert.commands.inputs import read_text
 from convert.commands.output import json_option, print_json
 from convert.dtypes import Dtype
 from convert.errors import SourceNotFound, UnsupportedModel
@@ -117,9 +118,9 @@ def _on_text(
     if manifest.load(model_dir).model.task == "feature-extraction":
         if reference is None:
             raise click.UsageError("a model that makes embeddings is measured --against another variant or a --source")
-        lines = [line for line in _read(text).splitlines() if line.strip()]
+        lines = [line for line in read_text(text).splitlines() if line.strip()]
         return {"against": asdict(similarity(model_dir, dtype, reference, lines))}
-    content = _read(text, limits["max_tokens"] * runtime.CHARACTERS_PER_TOKEN)
+    content = read_text(text, limits["max_tokens"] * runtime.CHARACTERS_PER_TOKEN)
     figures: dict[str, Any] = asdict(perplexity(model_dir, dtype, content, **limits))
     if reference is not None:
         figures["against"] = asdict(agreement(model_dir, dtype, reference, content, **limits))
@@ -131,7 +132,7 @@ def _on_labels(model_dir: Path, dtype: str, labelled: Path) -> dict[str, Any]:
     from convert.evaluation.encoders import classification
 
     examples = []
-    for number, line in enumerate(_read(labelled).splitlines(), start=1):
+    for number, line in enumerate(read_text(labelled).splitlines(), start=1):
         text, tab, label = line.rpartition("\t")
         if tab:
             examples.append((text, label))
@@ -163,13 +164,3 @@ def _flat(figures: dict[str, Any], measured_on: Path | None) -> dict[str, Any]:
 def _sentence(report: dict[str, Any]) -> str:
     words = ((name.replace("_", " "), value) for name, value in report.items())
     return ", ".join(f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}" for name, value in words)
-
-
-def _read(path: Path, characters: int = -1) -> str:
-    try:
-        with path.open(encoding="utf-8") as file:
-            return file.read(characters)
-    except OSError as error:
-        raise SourceNotFound(f"{path}: cannot be read ({error.strerror}); give a UTF-8 text file") from error
-    except UnicodeDecodeError as error:
-        raise SourceNotFound(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from error

@@ -14,9 +14,13 @@ from convert.errors import BadCheckpoint
 from convert.graph.builder import PART_LIMIT_BYTES
 from convert.graph.initializer import Initializer
 from convert.quantize.ahead import map_ahead
+from convert.quantize.compensations import Compensations
 from convert.quantize.dense import CHUNK_BYTES, row_ranges
+from convert.quantize.gptq import gptq_rows
 from convert.quantize.native import quantize_rows
+from convert.quantize.recipe import Method, TensorFormat
 from convert.quantize.round_to_nearest import pack_codes
+from convert.quantize.scale_search import search_rows
 
 AFFINE_BITS = 4
 """Codes with offsets exist at this width only."""
@@ -54,14 +58,19 @@ class NbitsWeight:
     streamed first; scales and offsets are kept while they pass, so that every row is read once.
     """
 
-    def __init__(self, tensor: LazyTensor, bits: int, block_size: int) -> None:
+    def __init__(self, tensor: LazyTensor, kind: TensorFormat, compensations: Compensations) -> None:
+        assert kind.bits is not None, tensor.name
         self.tensor = tensor
-        self.bits = bits
-        self.block_size = block_size
+        self.method = kind.method
+        self.compensations = compensations
+        self.bits = bits = kind.bits
+        self.block_size = block_size = kind.block_size
         self.rows, self.width = tensor.shape
         self.blocks = -(-self.width // block_size)
         stored = tensor.block_format
         self.imported = how_imported(stored, bits, block_size)
+        if not kind.take_over and stored is not None:
+            self.imported = Import.REQUANTIZED
         self.taken_over = self.imported in (Import.LOSSLESS, Import.ROUNDED_SCALES)
         self.affine = self.taken_over and stored is not None and stored.affine
         self._scales: dict[int, NDArray[np.float16]] = {}
@@ -118,7 +127,7 @@ class NbitsWeight:
         """``start``, and of these rows the packed codes, scales and offsets."""
         if not self.taken_over:
             try:
-                packed, scale = quantize_rows(self.tensor.read_floats(start, stop), self.bits, self.block_size)
+                packed, scale = self._round(self.tensor.read_floats(start, stop))
             except BadCheckpoint as error:
                 raise BadCheckpoint(f"tensor {self.tensor.name}: {error}") from error
             return start, packed, scale, None
@@ -129,6 +138,14 @@ class NbitsWeight:
             codes = codes + np.uint8((1 << (self.bits - 1)) - blocks.zero)  # fewer bits, widened around the same zero
         offset = None if blocks.offset is None else self._half(blocks.offset)
         return start, pack_codes(codes, self.bits), self._half(blocks.scale), offset
+
+    def _round(self, rows: NDArray[np.generic]) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+        compensation = self.compensations.of(self.tensor.name) if self.method is Method.GPTQ else None
+        if compensation is not None:
+            return gptq_rows(rows, self.bits, self.block_size, compensation)
+        if self.method is Method.RTN:
+            return quantize_rows(rows, self.bits, self.block_size)
+        return search_rows(rows, self.bits, self.block_size)
 
     def _half(self, scales: Scales) -> NDArray[np.float16]:
         with np.errstate(over="ignore"):

@@ -9,7 +9,9 @@ from convert.checkpoint.block_formats import BLOCK_FORMATS
 from convert.checkpoint.quant_blocks import BlockFormat, QuantBlocks
 from convert.checkpoint.tensor import LazyTensor
 from convert.errors import BadCheckpoint
+from convert.quantize.compensations import Compensations
 from convert.quantize.nbits import Import, NbitsWeight
+from convert.quantize.recipe import TensorFormat
 
 ROWS, WIDTH = 24, 512
 KEPT = {
@@ -71,7 +73,7 @@ def dequantized(weight: NbitsWeight) -> np.ndarray:
 @pytest.mark.parametrize(("bits", "block_size"), KEPT)
 def test_blocks_that_fit_are_kept_and_others_rounded_once(name, bits, block_size):
     tensor = stored_matrix(name)
-    weight = NbitsWeight(tensor, bits, block_size)
+    weight = NbitsWeight(tensor, TensorFormat(bits, block_size), Compensations())
     assert weight.imported == KEPT[bits, block_size].get(name, "requantized")
     weights = tensor.read().astype(np.float64)
     error = np.abs(dequantized(weight) - weights)
@@ -92,19 +94,19 @@ def test_blocks_that_fit_are_kept_and_others_rounded_once(name, bits, block_size
 def test_rounded_scales_cost_a_thousandth_of_what_rounding_anew_costs():
     tensor = stored_matrix("Q4_K")
     weights = tensor.read()
-    kept = dequantized(NbitsWeight(tensor, 4, 32)) - weights
-    again = dequantized(NbitsWeight(tensor, 4, 16)) - weights
+    kept = dequantized(NbitsWeight(tensor, TensorFormat(4, 32), Compensations())) - weights
+    again = dequantized(NbitsWeight(tensor, TensorFormat(4, 16), Compensations())) - weights
     assert (kept**2).sum() < 1e-3 * (again**2).sum()
 
 
 @pytest.mark.parametrize("name", ["Q4_0", "Q4_1", "Q4_K"])
 @pytest.mark.parametrize("scale", [np.inf, np.nan])
 def test_rejects_scales_that_are_no_numbers(name, scale):
-    weight = NbitsWeight(stored_matrix(name, scale), 4, 32)
+    weight = NbitsWeight(stored_matrix(name, scale), TensorFormat(4, 32), Compensations())
     with pytest.raises(BadCheckpoint, match="tensor w: a block has a scale that is NaN, infinite or too large"):
         dequantized(weight)
 
 
 def test_rejects_products_that_float16_cannot_hold():
     with pytest.raises(BadCheckpoint, match="too large for float16"):
-        dequantized(NbitsWeight(stored_matrix("Q4_K", 60000.0), 4, 32))
+        dequantized(NbitsWeight(stored_matrix("Q4_K", 60000.0), TensorFormat(4, 32), Compensations()))

@@ -14,6 +14,24 @@ from convert.checkpoint.untrusted import quote
 from convert.dtypes import Dtype
 from convert.errors import BadCheckpoint
 from convert.graph.builder import GraphBuilder
+from convert.quantize.compensations import Compensations
+from convert.quantize.recipe import Method, Recipe, TensorFormat
+
+
+@dataclass(frozen=True)
+class Product:
+    """What one matrix [out, width] is multiplied with: values of the graph, [..., width]."""
+
+    width: int
+    inputs: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One matrix of the graph and the format that it has there."""
+
+    tensor: LazyTensor
+    kind: TensorFormat
 
 
 @dataclass
@@ -26,6 +44,13 @@ class BuildContext:
     block_size: int
     embedding_bits: int
     """Of embedding tables and output heads in quantized variants."""
+    method: Method = Method.RTN
+    recipe: Recipe = field(default_factory=Recipe)
+    compensations: Compensations = field(default_factory=Compensations)
+    products: dict[str, Product] = field(default_factory=dict)
+    """By tensor; the matrices that a calibration can see the inputs of."""
+    matrices: dict[str, Matrix] = field(default_factory=dict)
+    """By tensor, what ``format_of`` decided."""
     used: dict[str, int] = field(default_factory=dict)
     imports: Counter[str] = field(default_factory=Counter)
     """Block-quantized matrices by how they were imported (see convert.quantize.nbits.Import)."""
@@ -75,6 +100,14 @@ class BuildContext:
                 f"tensor {quote(left[0])} has no place in the model that config.json describes ({len(left)} such "
                 "tensors); check that config.json belongs to the checkpoint"
             )
+
+    def format_of(self, tensor: LazyTensor, bits: int | None) -> TensorFormat:
+        """The format of the matrix ``tensor``, by default ``bits``; variants of floats (None) follow no recipe."""
+        kind = TensorFormat(bits, self.block_size, self.method)
+        if bits is not None:
+            kind = self.recipe.format_of(tensor.name, kind)
+        self.matrices[tensor.name] = Matrix(tensor, kind)
+        return kind
 
     def has(self, name: str) -> bool:
         """Whether the checkpoint has a tensor of that name."""

@@ -25,11 +25,12 @@ class EmbeddingTable:
         self.rows, self.width = tensor.shape
         self.handle: NbitsHandle | None = None
         self.dense = ""
-        if context.dtype.linear_bits is None:
+        kind = context.format_of(tensor, context.dtype.linear_bits and context.embedding_bits)
+        if kind.bits is None:
             parts = dense_parts(tensor, float16=context.dtype.float16)
             self.dense = context.graph.initializer_parts(parts, tensor.name)
         else:
-            self.handle = NbitsHandle(context, tensor, context.embedding_bits)
+            self.handle = NbitsHandle(context, tensor, kind)
 
     def lookup(self, ids: str, path: str) -> str:
         """Rows of the table: ids [batch, sequence] -> [batch, sequence, width].

@@ -4,11 +4,12 @@ import numpy as np
 from onnx import TensorProto
 
 from convert.checkpoint.tensor import LazyTensor
-from convert.families.blocks.context import BuildContext
+from convert.families.blocks.context import BuildContext, Product
 from convert.families.blocks.norm import vector
 from convert.graph.builder import MICROSOFT
 from convert.quantize.dense import dense_parts
 from convert.quantize.nbits import NbitsWeight
+from convert.quantize.recipe import TensorFormat
 
 
 def linear(context: BuildContext, value: str, tensor: LazyTensor, path: str) -> str:
@@ -37,13 +38,13 @@ class LinearWeight:
 
     def __init__(self, context: BuildContext, tensor: LazyTensor, bits: int | None = None) -> None:
         self.context = context
-        if context.dtype.linear_bits is None:
-            self._weight: NbitsHandle | DenseHandle = DenseHandle(context, tensor)
-        else:
-            self._weight = NbitsHandle(context, tensor, bits or context.dtype.linear_bits)
+        self.tensor = tensor
+        kind = context.format_of(tensor, context.dtype.linear_bits and (bits or context.dtype.linear_bits))
+        self._weight = DenseHandle(context, tensor) if kind.bits is None else NbitsHandle(context, tensor, kind)
 
     def multiply(self, value: str, path: str) -> str:
         """``value [..., in]`` -> [..., out]."""
+        self.context.products.setdefault(self.tensor.name, Product(self.tensor.shape[1])).inputs.append(value)
         if isinstance(self._weight, DenseHandle):
             return self._weight.multiply(value, path)
         return nbits_linear(self.context, value, self._weight, path)
@@ -85,11 +86,11 @@ class DenseHandle:
 class NbitsHandle:
     """The initializers of one block-quantized matrix, shared by all nodes that read it (embedding and tied head)."""
 
-    def __init__(self, context: BuildContext, tensor: LazyTensor, bits: int) -> None:
+    def __init__(self, context: BuildContext, tensor: LazyTensor, kind: TensorFormat) -> None:
         graph = context.graph
-        self.weight = NbitsWeight(tensor, bits, context.block_size)
+        self.weight = NbitsWeight(tensor, kind, context.compensations)
         context.imports[self.weight.imported] += 1
-        self.codes = graph.initializer_parts(self.weight.codes(), f"{tensor.name}_q{bits}")
+        self.codes = graph.initializer_parts(self.weight.codes(), f"{tensor.name}_q{kind.bits}")
         self.scale16 = graph.initializer(self.weight.scale())
         self.offset16 = graph.initializer(self.weight.offset()) if self.weight.affine else None
         self.scale = as_float(context, self.scale16)
