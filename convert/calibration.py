@@ -144,6 +144,7 @@ def _collect(
     """Means over all tokens of ``texts``, and over the values of each input."""
     means: dict[Inputs, Moments] = {}
     names = _distinct(batch)
+    tokens = sum(map(len, texts))
     for ids in texts:
         feed = runtime.whole_sequence(session, ids)
         found = dict(zip(names, runtime.run_to(session, names, feed), strict=True))
@@ -153,6 +154,6 @@ def _collect(
             if inputs not in means:
                 means[inputs] = [np.zeros((part.shape[1],) * 2, np.float32) for part in parts]
             for mean, part in zip(means[inputs], parts, strict=True):
-                mean += part.T @ (part / np.float32(len(texts) * len(rows)))
+                mean += part.T @ (part / np.float32(tokens * len(inputs)))
         progress.advance(ids.nbytes)
     return means

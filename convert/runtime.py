@@ -23,6 +23,8 @@ def open_session(graph: Path) -> Any:
 
     options = SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
+    # Threads that wait do not spin, for the machine often has other work to do.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
