@@ -65,7 +65,7 @@ def test_moments_are_those_of_the_inputs(source: Path, monkeypatch: pytest.Monke
                 part = inputs[:, number * group_columns : (number + 1) * group_columns]
                 np.testing.assert_allclose(group, part.T @ part / len(part), rtol=1e-3, atol=1e-4)
             assert sum(map(len, moments)) == inputs.shape[1]
-        assert [len(group) for group in found.moments("model.layers.2.mlp.down_proj.weight")][0] == min(
+        assert next(len(group) for group in found.moments("model.layers.2.mlp.down_proj.weight")) == min(
             160, group_columns
         )
         assert "model.embed_tokens.weight" not in found
