@@ -16,6 +16,7 @@ PYTHON_PACKAGES = ("onnxruntime", "xllamacpp", "playwright")
 NPM_PACKAGES = {
     "onnxruntime-web": ROOT / "node_modules" / "onnxruntime-web",
     "@huggingface/transformers": ROOT / "node_modules" / "@huggingface" / "transformers",
+    "@litertjs/core": ROOT / "benchmarks" / "node_modules" / "@litertjs" / "core",
     "@wllama/wllama": ROOT / "benchmarks" / "node_modules" / "@wllama" / "wllama",
 }
 BUSY_INTERVAL_S = 0.3

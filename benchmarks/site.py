@@ -23,6 +23,7 @@ FOLDERS = {
     "pages": ROOT / "benchmarks" / "pages",
     "files": PLAIN,
     "wllama": ROOT / "benchmarks" / "node_modules" / "@wllama" / "wllama",
+    "litertjs": ROOT / "benchmarks" / "node_modules" / "@litertjs",
     "transformers": ROOT / "node_modules" / "@huggingface" / "transformers",
     "onnxruntime-web": ROOT / "node_modules" / "onnxruntime-web",
 }

@@ -67,6 +67,13 @@ def transformers_js_int8(model: str) -> Subject:
     return Subject(model, "Transformers.js", "int8 (dynamic)", "transformers_js", options)
 
 
+def litert_js(model: str, form: str) -> list[Subject]:
+    """LiteRT.js, where its files were made."""
+    file = f"litert/{model}/{'model.tflite' if form == 'fp32' else 'model_int8.tflite'}"
+    options = {"file": f"/bench/files/{file}"}
+    return [Subject(model, "LiteRT.js", form, "litert_js", options)] if (PLAIN / file).exists() else []
+
+
 def wllama(kind: str) -> Subject:
     """SmolLM2 as GGUF on wllama."""
     return Subject(SMOLLM2, "wllama", kind, "wllama", {"gguf": f"/bench/files/gguf/{kind}.gguf"})
@@ -128,6 +135,8 @@ def encoders() -> list[Subject]:
             onnxruntime_web_int8(model),
             featherweight(model, "fp32"),
             onnxruntime_web(model, "fp32"),
+            *litert_js(model, "int8 (dynamic)"),
+            *litert_js(model, "fp32"),
         )
     ]
     others = [

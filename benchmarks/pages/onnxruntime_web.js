@@ -1,16 +1,9 @@
-/** Runs onnxruntime-web as its documentation shows, files kept in the browser's cache. */
+/** Runs onnxruntime-web as its documentation shows, files kept in the browser's store. */
 
 import { argmax } from "./argmax.js";
+import { stored } from "./stored.js";
 
 const DIST = "/bench/onnxruntime-web/dist/";
-
-/** @param {string} url */
-async function cached(url) {
-  const cache = await caches.open("bench");
-  if (!(await cache.match(url))) await cache.add(url);
-  const response = await cache.match(url);
-  return new Uint8Array(await response.arrayBuffer());
-}
 
 /**
  * @param {object} options
@@ -26,10 +19,10 @@ export async function load({ graph, data, threads, cache }) {
   ort.env.wasm.numThreads = threads;
   ort.env.logLevel = "error";
   const folder = graph.slice(0, graph.lastIndexOf("/") + 1);
-  const session = await ort.InferenceSession.create(await cached(graph), {
+  const session = await ort.InferenceSession.create(await stored(graph), {
     executionProviders: ["wasm"],
     graphOptimizationLevel: "all",
-    externalData: await Promise.all(data.map(async (path) => ({ path, data: await cached(folder + path) }))),
+    externalData: await Promise.all(data.map(async (path) => ({ path, data: await stored(folder + path) }))),
   });
   const integers = (values, dims) => new ort.Tensor("int64", BigInt64Array.from(values, BigInt), dims);
   return cache ? decoder(ort, session, integers, cache) : encoder(session, integers);
