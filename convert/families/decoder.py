@@ -10,7 +10,7 @@ from convert.errors import BadCheckpoint, UnsupportedModel
 from convert.families.blocks.attention import Heads
 from convert.families.blocks.context import BuildContext
 from convert.families.blocks.gated_decoder import GatedDecoder, Layer, build_gated_decoder
-from convert.families.blocks.rotary import Rotary
+from convert.families.blocks.rotary import Rotary, rope_number
 from convert.families.family import Family, ModelFacts, read_config
 from convert.kv_cache import KvCache
 
@@ -51,9 +51,9 @@ class DecoderConfig:
         """The rotation that ``rope_scaling`` asks for; transformers 5 writes it as ``rope_parameters``."""
         parameters = self.rope_parameters or self.rope_scaling or {}
         return Rotary(
-            width=int(self.heads().size * fraction),
+            width=int(self.heads().size * min(1.0, fraction)),
             positions=self.max_position_embeddings,
-            theta=float(parameters.get("rope_theta", self.rope_theta)),
+            theta=rope_number(parameters, "rope_theta", self.rope_theta),
             scaling=parameters,
         )
 

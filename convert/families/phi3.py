@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from convert.checkpoint.tensor import LazyTensor, slice_rows
 from convert.errors import BadCheckpoint
 from convert.families.blocks.gated_decoder import GatedDecoder
+from convert.families.blocks.rotary import rope_number
 from convert.families.decoder import DecoderConfig, decoder_family
 
 
@@ -26,15 +27,17 @@ def describe(config: Phi3Config) -> GatedDecoder:
 
     Beyond that context all positions would be rotated by other frequencies, those in the cache included.
     """
-    rotary = config.rotary(fraction=config.partial_rotary_factor)
-    if not rotary.scaling:
+    rotary = config.rotary()
+    fraction = rope_number(rotary.scaling, "partial_rotary_factor", config.partial_rotary_factor)
+    rotary = config.rotary(fraction=fraction)
+    if rotary.kind == "default":
         return config.describe(config.layers(rotary, config.sliding_window))
-    length = min(config.original_max_position_embeddings, config.max_position_embeddings)
-    magnitude = rotary.scaling.get("attention_factor")
-    if magnitude is None:
-        magnitude = math.sqrt(1 + math.log(max(1.0, config.max_position_embeddings / length)) / math.log(length))
+    trained = rope_number(rotary.scaling, "original_max_position_embeddings", config.original_max_position_embeddings)
+    length = max(2, min(int(trained), config.max_position_embeddings))
+    usual = math.sqrt(1 + math.log(max(1.0, config.max_position_embeddings / length)) / math.log(length))
+    magnitude = rope_number(rotary.scaling, "attention_factor", usual)
     short = replace(config, max_position_embeddings=length)
-    rotary = replace(rotary, positions=length, magnitude=float(magnitude))
+    rotary = replace(rotary, positions=length, magnitude=magnitude)
     return short.describe(short.layers(rotary, config.sliding_window))
 
 

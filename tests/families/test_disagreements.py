@@ -11,7 +11,7 @@ from convert.errors import BadCheckpoint, FeatherweightError, UnsupportedModel
 from convert.pipeline import convert
 from convert.progress import SilentProgress
 from tests.families import tiny
-from tests.families.decoders import CASES, ids, shapes, stored
+from tests.families.decoders import CASES, POSITIONS, ids, shapes, stored
 from tests.reference.decoder_session import DecoderSession
 
 
@@ -58,6 +58,8 @@ def test_rejects_a_config_of_another_checkpoint(tmp_path: Path, name: str, chang
     [
         ("gemma", {"hidden_activation": "relu"}, "hidden_act='relu'"),
         ("gemma", {"rope_theta": 0}, "rope_theta=0"),
+        ("gemma", {"rope_parameters": {"rope_theta": "1e6"}}, "rope_theta='1e6'"),
+        ("phi3_longrope", {"original_max_position_embeddings": 0}, "original_max_position_embeddings=0"),
         ("gemma", {"rope_scaling": {"rope_type": "linear"}}, "factor=None"),
         ("llama_scaled", {"rope_scaling": {"rope_type": "yarn"}}, "rope_type='yarn'"),
         ("phi3_longrope", {"rope_scaling": {"type": "longrope", "short_factor": [1]}}, "short_factor of 8 numbers"),
@@ -93,3 +95,30 @@ def test_gpt2_may_have_no_prefix_and_keep_its_masks(tmp_path: Path) -> None:
     out = converted(tmp_path, "gpt2", weights, Dtype.FP32)
     logits = DecoderSession(out / "onnx" / "model.onnx").run(ids())
     np.testing.assert_allclose(logits[0], stored("gpt2")["logits"][0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "older", "newer"),
+    [
+        (
+            "gemma3_text",
+            ("rope_theta", "rope_local_base_freq", "rope_scaling"),
+            {
+                "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 50000.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 3000.0},
+            },
+        ),
+        ("phi3", ("partial_rotary_factor",), {"rope_type": "default", "partial_rotary_factor": 0.5}),
+        ("phi3_longrope", ("rope_scaling",), CASES["phi3_longrope"]["rope_scaling"] | {"rope_type": "longrope"}),
+        ("llama_scaled", ("rope_scaling",), CASES["llama_scaled"]["rope_scaling"] | {"rope_theta": 10000.0}),
+    ],
+)
+def test_rotary_parameters_may_be_written_the_newer_way(
+    tmp_path: Path, name: str, older: tuple[str, ...], newer: dict[str, Any]
+) -> None:
+    weights = tiny.random_weights(shapes(name))
+    config = {key: value for key, value in CASES[name].items() if key not in older} | {"rope_parameters": newer}
+    source = tiny.save_checkpoint(tmp_path / "in", config, weights)
+    convert(str(source), tmp_path / "out", dtypes=[Dtype.FP32], progress=SilentProgress())
+    logits = DecoderSession(tmp_path / "out" / "onnx" / "model.onnx").run(ids())
+    np.testing.assert_allclose(logits[list(POSITIONS)], stored(name)["logits"], atol=1e-4)

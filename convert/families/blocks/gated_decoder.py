@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 
-import ml_dtypes
 import numpy as np
 
 from convert.families.blocks.activation import activation
@@ -15,8 +14,6 @@ from convert.families.blocks.embedding import EmbeddingTable
 from convert.families.blocks.linear import projection
 from convert.families.blocks.norm import rms_norm, skip_rms_norm, vector
 from convert.families.blocks.rotary import Rotary, rotary_tables
-
-_STORED_TYPES: dict[str, type[np.generic]] = {"BF16": ml_dtypes.bfloat16, "F16": np.float16}
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def build_gated_decoder(context: BuildContext, decoder: GatedDecoder) -> None:
     table = EmbeddingTable(context, context.tensor("model.embed_tokens.weight", decoder.vocab_size, hidden))
     residual = table.lookup(inputs.ids, "/model/embed_tokens")
     if decoder.scaled_embedding:
-        residual = _scaled(context, residual, table)
+        residual = _scaled(context, residual, hidden)
     lengths = sequence_lengths(context, inputs.mask)
     tables = {name: rotary_tables(context, rotary) for name, rotary in rotations.items()}
     build = _Build(context, decoder, lengths, tables)
@@ -99,10 +96,9 @@ def build_gated_decoder(context: BuildContext, decoder: GatedDecoder) -> None:
     decoder_logits(context, final, inputs.kept, table, tied=decoder.tied, softcap=decoder.logits_softcap)
 
 
-def _scaled(context: BuildContext, value: str, table: EmbeddingTable) -> str:
-    """``value * sqrt(width)``; the factor is rounded to the type of the weights, as it was in training."""
-    stored = _STORED_TYPES.get(table.tensor.dtype, np.float32)
-    factor = np.array(math.sqrt(table.width)).astype(stored).astype(context.float_numpy)
+def _scaled(context: BuildContext, value: str, width: int) -> str:
+    """``value * sqrt(width)``, the factor in the type of the activations, as transformers has it."""
+    factor = np.array(math.sqrt(width), context.float_numpy)
     scale = context.graph.constant(factor, "/model/embed_scale/factor")
     return context.graph.node("Mul", [value, scale], "/model/embed_scale/Mul")[0]
 

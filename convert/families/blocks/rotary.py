@@ -29,27 +29,34 @@ class Rotary:
     """Factor of cosine and sine."""
     name: str = "rotary_emb"
 
+    @property
+    def kind(self) -> str:
+        """A key of ``SCALINGS``, if it is one that is supported."""
+        return str(self.scaling.get("rope_type", self.scaling.get("type", "default")))
+
     def frequencies(self) -> Frequencies:
         """Radians per position, [width / 2].
 
         Raises:
             UnsupportedModel: the scaling has no row in ``SCALINGS``, or lacks a number that it needs.
         """
-        if self.theta <= 0:
-            raise UnsupportedModel(f"rope_theta={self.theta} in config.json, expected a positive number")
-        kind = self.scaling.get("rope_type", self.scaling.get("type", "default"))
-        if kind not in SCALINGS:
+        if self.kind not in SCALINGS:
             raise UnsupportedModel(
-                f"rope_type={kind!r} in config.json is not supported; supported: {', '.join(sorted(SCALINGS))}"
+                f"rope_type={self.kind!r} in config.json is not supported; supported: {', '.join(sorted(SCALINGS))}"
             )
         exponents: Frequencies = np.arange(0, self.width, 2, dtype=np.float32) / np.float32(self.width)
-        return SCALINGS[kind](np.float32(1.0) / np.float32(self.theta) ** exponents, self.scaling)
+        return SCALINGS[self.kind](np.float32(1.0) / np.float32(self.theta) ** exponents, self.scaling)
 
 
-def _number(scaling: Mapping[str, Any], key: str) -> float:
-    value = scaling.get(key)
-    if not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise UnsupportedModel(f"rope_scaling in config.json has {key}={value!r}, expected a positive number")
+def rope_number(parameters: Mapping[str, Any], key: str, default: float | None = None) -> float:
+    """A positive number among the rotary parameters of a config.
+
+    Raises:
+        UnsupportedModel: it is none.
+    """
+    value = parameters.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise UnsupportedModel(f"the rotary parameters in config.json have {key}={value!r}, expected a positive number")
     return float(value)
 
 
@@ -59,13 +66,13 @@ def _default(frequencies: Frequencies, scaling: Mapping[str, Any]) -> Frequencie
 
 def _linear(frequencies: Frequencies, scaling: Mapping[str, Any]) -> Frequencies:
     """Positions interpolated by one factor (Chen et al. 2023)."""
-    return (frequencies / _number(scaling, "factor")).astype(np.float32)
+    return (frequencies / rope_number(scaling, "factor")).astype(np.float32)
 
 
 def _llama3(frequencies: Frequencies, scaling: Mapping[str, Any]) -> Frequencies:
     """Slow frequencies divided by the factor, fast ones kept, those between blended (Llama 3.1)."""
     factor, low, high, length = (
-        _number(scaling, key)
+        rope_number(scaling, key)
         for key in ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
     )
     if high <= low:
@@ -84,7 +91,7 @@ def _longrope(frequencies: Frequencies, scaling: Mapping[str, Any]) -> Frequenci
             f"rope_scaling in config.json has no short_factor of {len(frequencies)} numbers; "
             "is it the checkpoint's own?"
         )
-    numbers = [_number({"short_factor": item}, "short_factor") for item in divisors]
+    numbers = [rope_number({"short_factor": item}, "short_factor") for item in divisors]
     divided: Frequencies = (frequencies / np.array(numbers)).astype(np.float32)
     return divided
 
@@ -94,6 +101,7 @@ SCALINGS: dict[str, Callable[[Frequencies, Mapping[str, Any]], Frequencies]] = {
     "linear": _linear,
     "llama3": _llama3,
     "longrope": _longrope,
+    "su": _longrope,  # its first name, in early Phi-3 checkpoints
 }
 """By ``rope_type``."""
 
