@@ -1,4 +1,4 @@
-/** Owns the cutting of a byte stream into chunks, in one buffer that is allocated once and reused for every chunk. */
+/** Owns the cutting of a byte stream into chunks, in one buffer that is reused for every chunk. */
 import { chunkLength } from "./chunks.js";
 
 /**
@@ -20,11 +20,11 @@ export class ChunkAssembler {
   /** Bytes of the current chunk that are here; they are not verified yet. */
   filledBytes = 0;
 
-  /** @param {number} sizeBytes of the file @param {number} chunkSize */
-  constructor(sizeBytes, chunkSize) {
+  /** @param {number} sizeBytes of the file @param {number} chunkSize @param {Uint8Array} [buffer] for one chunk */
+  constructor(sizeBytes, chunkSize, buffer = new Uint8Array(Math.min(chunkSize, sizeBytes))) {
     this.#sizeBytes = sizeBytes;
     this.#chunkSize = chunkSize;
-    this.#buffer = new Uint8Array(Math.min(chunkSize, sizeBytes));
+    this.#buffer = buffer;
     this.#wants = () => false;
   }
 

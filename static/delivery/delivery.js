@@ -52,7 +52,8 @@ export class Delivery {
     this.#manifest = manifest;
     this.#context = { store, chunkSize: manifest.chunkSize, signal: this.#stop.signal, meter, retry, stallMs, fetch };
     this.#connections = connections;
-    this.#lanes = new Lanes(connections);
+    // Chunks pass through these buffers: new ones would pile up until they are collected.
+    this.#lanes = new Lanes(Array.from({ length: connections }, () => new Uint8Array(manifest.chunkSize)));
     this.#signal = signal;
     signal?.addEventListener("abort", this.#forward);
   }
@@ -161,10 +162,10 @@ export class Delivery {
     const limits = { connections: this.#connections, maxSpanChunks: Math.max(1, Math.floor(MAX_SPAN_BYTES / this.#manifest.chunkSize)) };
     /** @type {unknown[]} */
     const failures = [];
-    /** @param {import("./plan.js").Span} span */
-    const deliver = async ({ file, first, end }) => {
+    /** @param {import("./plan.js").Span} span @param {Uint8Array} buffer */
+    const deliver = async ({ file, first, end }, buffer) => {
       if (stop.signal.aborted) return;
-      await downloads[file].deliverSpan(first, end).catch((error) => {
+      await downloads[file].deliverSpan(first, end, buffer).catch((error) => {
         failures.push(error);
         stop.abort();
       });
@@ -173,7 +174,7 @@ export class Delivery {
       // Once more where a stored chunk turned out to be damaged after the one stream of a server without ranges was past it.
       while (!stop.signal.aborted && downloads.some(({ wanted }) => wanted.length > 0)) {
         const spans = planSpans(downloads.map(({ wanted }) => wanted), limits);
-        await Promise.all(spans.map((span) => this.#lanes.run(() => deliver(span))));
+        await Promise.all(spans.map((span) => this.#lanes.run((buffer) => deliver(span, buffer))));
       }
     } finally {
       this.#stop.signal.removeEventListener("abort", forward);

@@ -77,16 +77,17 @@ export class FileDownload {
    * Brings chunks [first, end). Several spans of a file may run at once; the file is closed with the last one.
    * @param {number} first
    * @param {number} end
+   * @param {Uint8Array} buffer for one chunk
    */
-  async deliverSpan(first, end) {
+  async deliverSpan(first, end, buffer) {
     if (this.#wanted.size === 0) return;
     this.#activeSpans++;
     try {
-      await this.#deliverStored(await this.#open(), first, end);
+      await this.#deliverStored(await this.#open(), first, end, buffer);
       for (let from = first; from < end && !this.#wholeStream; ) {
         let to = from;
         while (to < end && this.#toFetch(to)) to++;
-        if (to > from) await this.#fetchRun(from, to);
+        if (to > from) await this.#fetchRun(from, to, buffer);
         from = to + 1;
       }
     } finally {
@@ -95,9 +96,9 @@ export class FileDownload {
     }
   }
 
-  /** Fetches chunks [first, end), all of them missing, with one request if all goes well. @param {number} first @param {number} end */
-  async #fetchRun(first, end) {
-    const assembler = new ChunkAssembler(this.#file.sizeBytes, this.#context.chunkSize);
+  /** Fetches chunks [first, end), all of them missing, with one request if all goes well. @param {number} first @param {number} end @param {Uint8Array} buffer */
+  async #fetchRun(first, end, buffer) {
+    const assembler = new ChunkAssembler(this.#file.sizeBytes, this.#context.chunkSize, buffer);
     assembler.want(first, end, (index) => this.#toFetch(index));
     await this.#stream(assembler, "no-store");
   }
@@ -136,15 +137,13 @@ export class FileDownload {
    * @param {StoredFile} stored
    * @param {number} first
    * @param {number} end
+   * @param {Uint8Array} buffer
    */
-  async #deliverStored(stored, first, end) {
+  async #deliverStored(stored, first, end, buffer) {
     const { chunkSize, signal, meter } = this.#context;
     const { sizeBytes, chunks } = this.#file;
-    /** @type {Uint8Array | undefined} */
-    let buffer;
     for (let index = first; index < end; index++) {
       if (!this.#wanted.has(index) || this.#missing.has(index)) continue;
-      buffer ??= new Uint8Array(Math.min(chunkSize, sizeBytes));
       const length = chunkLength(sizeBytes, chunkSize, index);
       const bytes = await stored.read(index, buffer.subarray(0, length));
       const actual = await sha256Hex(bytes);
@@ -247,7 +246,7 @@ export class FileDownload {
       throw new FeatherweightError("integrity", message, { path, url, chunk: index, expected, actual });
     }
     if (actual !== expected) {
-      const again = new ChunkAssembler(this.#file.sizeBytes, this.#context.chunkSize);
+      const again = new ChunkAssembler(this.#file.sizeBytes, this.#context.chunkSize, bytes);
       again.want(index, index + 1, () => this.#toFetch(index));
       return this.#stream(again, "reload");
     }

@@ -1,29 +1,30 @@
 /** Owns the limit on how much happens at once: jobs wait for a free lane, first come, first served. */
 
+/** @template Resource what a job may use while it runs */
 export class Lanes {
   #free;
-  /** @type {(() => void)[]} */
+  /** @type {((resource: Resource) => void)[]} */
   #waiting = [];
 
-  /** @param {number} count jobs at a time */
-  constructor(count) {
-    this.#free = count;
+  /** @param {Resource[]} resources one per lane */
+  constructor(resources) {
+    this.#free = [...resources];
   }
 
   /**
    * @template T
-   * @param {() => Promise<T>} job
+   * @param {(resource: Resource) => Promise<T>} job
    * @returns {Promise<T>}
    */
   async run(job) {
-    if (this.#free > 0) this.#free--;
-    else await new Promise((resolve) => this.#waiting.push(() => resolve(undefined)));
+    /** @type {Resource} */
+    const resource = this.#free.pop() ?? (await new Promise((resolve) => this.#waiting.push(resolve)));
     try {
-      return await job();
+      return await job(resource);
     } finally {
       const next = this.#waiting.shift();
-      if (next) next();
-      else this.#free++;
+      if (next) next(resource);
+      else this.#free.push(resource);
     }
   }
 }

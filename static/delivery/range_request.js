@@ -18,9 +18,12 @@ import { FeatherweightError, throwIfAborted } from "../errors.js";
  * @typedef {object} RangeResponse
  * @property {number} offset of the first byte in the file; 0 when the server ignored the range
  * @property {boolean} whole the server sends the whole file
- * @property {AsyncGenerator<Uint8Array, void, void>} pieces ends after the promised bytes
+ * @property {AsyncGenerator<Uint8Array, void, void>} pieces each good until the next; ends after the promised bytes
  * @property {() => void} close ends the connection, if it is still busy
  */
+
+/** Most that is read at once. */
+const PIECE_BYTES = 1 << 18;
 
 /** A failure that another attempt may not meet: connection refused, cut or silent, server busy. */
 export class TransientError extends Error {
@@ -155,17 +158,38 @@ function readHead(response, file, start, end) {
  * @returns {AsyncGenerator<Uint8Array, void, void>}
  */
 async function* readBody(connection, response, file, { offset, end, whole }) {
-  const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
+  const read = bodyReader(/** @type {ReadableStream<Uint8Array>} */ (response.body));
   let at = offset;
   for (;;) {
-    const { done, value } = await connection.wait(reader.read());
-    if (done) break;
+    const value = await connection.wait(read());
+    if (!value) break;
     if (whole && at + value.length > end) throw wrongLength(file, "longer");
     // What a 206 sends beyond its own range is dropped; waiting for its end lets the connection be used again.
     if (at < end) yield at + value.length > end ? value.subarray(0, end - at) : value;
     at += value.length;
   }
   if (at < end) throw whole ? wrongLength(file, at) : new TransientError("the answer ended early");
+}
+
+/**
+ * Reads a body into one buffer that is used again and again, where the browser can: fresh ones for every piece would
+ * pile up by the hundred megabytes until they are collected.
+ * @param {ReadableStream<Uint8Array>} body
+ * @returns {() => Promise<Uint8Array | undefined>} the next piece, good until the next call
+ */
+function bodyReader(body) {
+  try {
+    const reader = body.getReader({ mode: "byob" });
+    let buffer = new ArrayBuffer(PIECE_BYTES);
+    return async () => {
+      const { done, value } = await reader.read(new Uint8Array(buffer));
+      if (value) buffer = value.buffer;
+      return done ? undefined : value;
+    };
+  } catch {
+    const reader = body.getReader();
+    return async () => (await reader.read()).value;
+  }
 }
 
 /** @param {FileEntry} file @param {number | "shorter" | "longer"} actual */
