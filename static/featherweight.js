@@ -14,9 +14,12 @@ export { FeatherweightError, probeDevice };
  * @typedef {import("./device/probe.js").Device} Device
  * @typedef {import("./device/fit.js").Verdict} Verdict
  * @typedef {import("./tasks/generate_options.js").GenerateOptions} GenerateOptions
- * @typedef {import("./tasks/text_generation.js").Piece} Piece
+ * @typedef {import("./tasks/answer.js").Piece} Piece
  * @typedef {import("./text/chat_template.js").Message} Message
  * @typedef {import("./tasks/encoder.js").Classification} Classification
+ * @typedef {import("./tasks/token_classification.js").LabelledToken} LabelledToken
+ * @typedef {import("./tasks/question_answering.js").Answer} Answer
+ * @typedef {import("./tasks/fill_mask.js").Filling} Filling
  * @typedef {import("./tasks/run_stats.js").Stats} Stats
  */
 
@@ -142,6 +145,10 @@ export async function loadModel(manifestUrl, { dtype, backend, threads, contextL
   }
 }
 
+const TEXT_TO_TEXT = "text2text-generation";
+/** Tasks of encoders that are about texts as a whole. */
+const WHOLE_TEXT_TASKS = ["feature-extraction", "text-classification"];
+
 /** A loaded model. Its calls run one after the other, in the order in which they were made. */
 class Model {
   #connection;
@@ -172,12 +179,12 @@ class Model {
   /**
    * Generates an answer token by token. Every sampled token makes one piece; a piece's text is empty while it could
    * still be the start of a character or of a stop string. Leaving the loop early stops the model.
-   * @param {string | Message[]} input a text to continue, or a conversation to answer
+   * @param {string | Message[]} input a text to continue or to transform, or a conversation to answer
    * @param {GenerateOptions & {signal?: AbortSignal}} [options]
    * @returns {AsyncGenerator<Piece, void, void>}
    */
   async *generate(input, { signal, ...options } = {}) {
-    this.#demand("text-generation", "generate");
+    if (this.task !== TEXT_TO_TEXT) this.#demand("text-generation", "generate");
     for await (const event of this.#connection.stream("generate", { input, options }, { signal })) {
       const { piece, stats } = /** @type {{piece: Piece | null, stats: Stats}} */ (event);
       this.stats = stats;
@@ -266,11 +273,61 @@ class Model {
   }
 
   /**
+   * Labels the tokens of a text, such as the names in it.
+   * @template {string | string[]} T
+   * @param {T} input one text or several
+   * @param {{ignoreLabels?: string[], group?: boolean, signal?: AbortSignal}} [options] `ignoreLabels`: what is left out
+   *   ("O"); `group`: joins neighbours of one label
+   * @returns {Promise<T extends string ? LabelledToken[] : LabelledToken[][]>} per text, in the order of the text
+   */
+  async classifyTokens(input, { signal, ...options } = {}) {
+    this.#demand("token-classification", "classifyTokens");
+    return this.#each("classifyTokens", input, options, signal);
+  }
+
+  /**
+   * The parts of a text that answer a question.
+   * @param {string} question
+   * @param {string} text longer ones than the model takes are read in parts
+   * @param {{topK?: number, signal?: AbortSignal}} [options] `topK`: how many answers (1)
+   * @returns {Promise<Answer[]>} the best first
+   */
+  answer(question, text, { signal, ...options } = {}) {
+    this.#demand("question-answering", "answer");
+    return this.#measured("answer", { question, text, options }, signal);
+  }
+
+  /**
+   * Words for the mask in a text: the tokenizer's mask token, such as "[MASK]".
+   * @template {string | string[]} T
+   * @param {T} input one text or several, each with one mask
+   * @param {{topK?: number, signal?: AbortSignal}} [options] `topK`: how many words (5)
+   * @returns {Promise<T extends string ? Filling[] : Filling[][]>} per text, the best first
+   */
+  async fillMask(input, { signal, ...options } = {}) {
+    this.#demand("fill-mask", "fillMask");
+    return this.#each("fillMask", input, options, signal);
+  }
+
+  /**
    * Frees everything: the worker ends, and its memory with it. Calls still running are rejected with "aborted".
    * @returns {Promise<void>}
    */
   async dispose() {
     this.#connection.close();
+  }
+
+  /**
+   * @param {string} method
+   * @param {string | string[]} input
+   * @param {object} options
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<any>} per text, or that of the one text
+   */
+  async #each(method, input, options, signal) {
+    const texts = typeof input === "string" ? [input] : Array.from(input);
+    const rows = await this.#measured(method, { texts, options }, signal);
+    return typeof input === "string" ? rows[0] : rows;
   }
 
   /**
@@ -297,7 +354,7 @@ class Model {
 
   /** @param {string} method */
   #demandEncoder(method) {
-    if (this.task === "text-generation") this.#demand("encoder", method);
+    if (!WHOLE_TEXT_TASKS.includes(this.task)) this.#demand("text-classification", method);
   }
 
   #pageTokenizer() {

@@ -68,8 +68,17 @@
  *   [batch, tokens, vocab]; start_logits and end_logits [batch, tokens]
  */
 
+/**
+ * An encoder-decoder, for one text and one answer at a time. Calls must not overlap.
+ * @typedef {object} EncoderDecoderMethods
+ * @property {(tokenIds: readonly number[]) => Promise<void>} start reads a text; the answer to another one is forgotten
+ * @property {(tokenIds: readonly number[]) => Promise<Float32Array>} decode runs tokens after those of the answer so far;
+ *   the logits [vocab] of the last one. The array is the caller's.
+ */
+
 /** @typedef {SessionBase & DecoderMethods & {kind: "decoder"}} DecoderSession */
+/** @typedef {SessionBase & EncoderDecoderMethods & {kind: "encoder-decoder"}} EncoderDecoderSession */
 /** @typedef {SessionBase & EncoderMethods & {kind: "encoder"}} EncoderSession */
-/** @typedef {DecoderSession | EncoderSession} Session */
+/** @typedef {DecoderSession | EncoderSession | EncoderDecoderSession} Session */
 
 export {};

@@ -24,7 +24,7 @@ const TOLERANCE = 0.02;
  */
 export async function tryOut(session) {
   try {
-    const [one, other] = session.kind === "encoder" ? await encodeTwice(session) : await prefillTwice(session);
+    const [one, other] = await runTwice(session);
     const error = relativeError(one, other);
     if (error <= TOLERANCE) return;
     throw new FeatherweightError(
@@ -36,6 +36,23 @@ export async function tryOut(session) {
     await session.dispose().catch(() => {});
     throw error;
   }
+}
+
+/** @param {Session} session */
+function runTwice(session) {
+  if (session.kind === "encoder") return encodeTwice(session);
+  return session.kind === "decoder" ? prefillTwice(session) : answerTwice(session);
+}
+
+/** In one go, and token by token. @param {import("./backend.js").EncoderDecoderSession} session */
+async function answerTwice(session) {
+  const ids = sampleIds(LONG);
+  await session.start(ids);
+  const whole = await session.decode(ids.slice(0, SHORT));
+  await session.start(ids);
+  let steps = whole;
+  for (const id of ids.slice(0, SHORT)) steps = await session.decode([id]);
+  return [whole, steps];
 }
 
 /** In one go, and in parts. @param {import("./backend.js").DecoderSession} session */

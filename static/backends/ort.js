@@ -3,6 +3,7 @@
 import { throwIfAborted } from "../errors.js";
 import { tryOut } from "./gpu_trial.js";
 import { OrtDecoderSession } from "./ort_decoder.js";
+import { OrtEncoderDecoderSession } from "./ort_encoder_decoder.js";
 import { toFeatherweightError } from "./ort_errors.js";
 
 /**
@@ -46,18 +47,10 @@ async function load({ manifest, variant, files }, { threads, signal }, backend) 
     ort.env.wasm.wasmPaths = VENDOR.href;
     ort.env.logLevel = "error";
     throwIfAborted(signal);
-    const graph = await files.read(variant.graph);
-    // The graph names its external data by bare file name, relative to itself.
-    const externalData = [];
-    for (const path of variant.shards) externalData.push({ path: path.slice(path.lastIndexOf("/") + 1), data: await files.read(path) });
-    throwIfAborted(signal);
-    const session = await ort.InferenceSession.create(graph, {
-      executionProviders: [onGpu ? "webgpu" : "wasm"],
-      externalData,
-      ...(onGpu && { preferredOutputLocation: cacheLocations(manifest) }),
-    });
-    // The runtime has its own copy of the weights now: without this the bytes would live as long as these arrays do.
-    externalData.length = 0;
+    const options = { executionProviders: [onGpu ? "webgpu" : "wasm"] };
+    const encoder = variant.encoder && (await openGraph(ort, variant.encoder, files, options, signal));
+    const locations = onGpu ? { preferredOutputLocation: cacheLocations(manifest, encoder !== null) } : {};
+    const session = await openGraph(ort, variant, files, { ...options, ...locations }, signal);
     const memories = watch.stop();
     const runtime = {
       ort,
@@ -68,7 +61,8 @@ async function load({ manifest, variant, files }, { threads, signal }, backend) 
       memoryBytes: () => sum(memories.map((memory) => memory.buffer.byteLength)) + (onGpu ? variant.weightBytes : 0),
     };
     const { kvCache } = manifest.model;
-    const opened = kvCache ? new OrtDecoderSession(runtime, kvCache) : encoderSession(runtime);
+    const single = () => (kvCache ? new OrtDecoderSession(runtime, kvCache) : encoderSession(runtime));
+    const opened = encoder ? new OrtEncoderDecoderSession(runtime, encoder) : single();
     if (onGpu) await tryOut(opened);
     return opened;
   } catch (error) {
@@ -78,6 +72,25 @@ async function load({ manifest, variant, files }, { threads, signal }, backend) 
   }
 }
 
+/**
+ * @param {Ort} ort
+ * @param {{graph: string, shards: readonly string[]}} spec
+ * @param {VariantContext["files"]} files
+ * @param {import("onnxruntime-web").InferenceSession.SessionOptions} options
+ * @param {AbortSignal} [signal]
+ */
+async function openGraph(ort, { graph, shards }, files, options, signal) {
+  const bytes = await files.read(graph);
+  // The graph names its external data by bare file name, relative to itself.
+  const externalData = [];
+  for (const path of shards) externalData.push({ path: path.slice(path.lastIndexOf("/") + 1), data: await files.read(path) });
+  throwIfAborted(signal);
+  const session = await ort.InferenceSession.create(bytes, { ...options, externalData });
+  // The runtime has its own copy of the weights now: without this the bytes would live as long as these arrays do.
+  externalData.length = 0;
+  return session;
+}
+
 /** @param {boolean} onGpu @returns {Promise<Ort>} */
 function importOrt(onGpu) {
   if (onGpu) return import("../vendor/onnxruntime-web/ort.webgpu.min.mjs");
@@ -85,14 +98,17 @@ function importOrt(onGpu) {
 }
 
 /**
- * On a GPU the KV cache stays there between two steps.
+ * On a GPU the KV cache stays there between two steps; an encoder-decoder has two in every layer.
  * @param {import("../manifest/manifest.js").Manifest} manifest
+ * @param {boolean} encoded
  */
-function cacheLocations({ model }) {
+function cacheLocations({ model }, encoded) {
   /** @type {Record<string, "gpu-buffer">} */
   const locations = {};
   for (let layer = 0; layer < (model.kvCache?.layers ?? 0); layer += 1) {
-    for (const part of ["key", "value"]) locations[`present.${layer}.${part}`] = "gpu-buffer";
+    for (const part of encoded ? ["decoder.", "encoder."] : [""]) {
+      for (const item of ["key", "value"]) locations[`present.${layer}.${part}${item}`] = "gpu-buffer";
+    }
   }
   return locations;
 }

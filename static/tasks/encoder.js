@@ -1,12 +1,9 @@
-/** Owns what encoders are used for: embeddings of texts, and their classification. */
+/** Owns what encoders of whole texts are used for: embeddings of texts, and their classification. */
 
-import { FeatherweightError, throwIfAborted } from "../errors.js";
-import { RunStats } from "./run_stats.js";
+import { FeatherweightError } from "../errors.js";
+import { EncoderRunner, softmax } from "./encoder_runner.js";
 
 /**
- * @typedef {import("../backends/backend.js").EncoderSession} EncoderSession
- * @typedef {Readonly<Record<string, import("../backends/backend.js").Output>>} Outputs by name
- * @typedef {import("../text/tokenizer.js").Tokenizer} Tokenizer
  * @typedef {import("../manifest/manifest.js").Pooling} Pooling
  */
 
@@ -16,32 +13,24 @@ import { RunStats } from "./run_stats.js";
  */
 
 /**
- * @typedef {object} Parts
- * @property {EncoderSession} session
- * @property {Tokenizer} tokenizer
+ * @typedef {object} OwnParts
  * @property {Pooling | null} pooling how hidden states become an embedding; null for a model that is not meant for it
  * @property {readonly string[] | null} labels of the classification head, if there is one
- * @property {number} maxTokens longer texts are cut
- * @property {() => number} clock milliseconds
- * @property {() => Promise<void>} pause lets messages in, an abort among them
  */
 
-/** Texts run together, as many as come to so many tokens with their padding. */
-const BATCH_TOKENS = 1024;
+/** @typedef {import("./encoder_runner.js").RunnerParts & OwnParts} Parts */
 
 export class Encoder {
   #parts;
-  #padId;
-  #suffixLength;
+  #runner;
   /** Embeddings of labels. @type {Map<string, Float32Array>} */
   #labelEmbeddings = new Map();
 
   /** @param {Parts} parts */
   constructor(parts) {
     this.#parts = parts;
-    this.stats = new RunStats(parts.session, parts.clock);
-    this.#padId = parts.tokenizer.idOf(parts.tokenizer.specialTokens.pad_token ?? "") ?? 0;
-    this.#suffixLength = suffixLength(parts.tokenizer);
+    this.#runner = new EncoderRunner(parts);
+    this.stats = this.#runner.stats;
   }
 
   /**
@@ -71,10 +60,11 @@ export class Encoder {
         "This model has no classification head: pass { labels: [...] } and it ranks them by similarity.",
       );
     }
-    const rows = await this.#run(texts, signal, ({ logits: { data, dims } }, row) => {
+    const rows = texts.map((text) => this.#runner.row(text));
+    const probabilities = await this.#runner.run(rows, signal, ({ logits: { data, dims } }, row) => {
       return softmax(data.subarray(row * dims[1], (row + 1) * dims[1]));
     });
-    return rows.map((scores) => sortedByScore(own, Array.from(scores)));
+    return probabilities.map((scores) => sortedByScore(own, Array.from(scores)));
   }
 
   /**
@@ -102,82 +92,14 @@ export class Encoder {
     if (!pooling) {
       throw new FeatherweightError("unsupported", "This model makes no embeddings: its manifest names no pooling.");
     }
-    return this.#run(texts, signal, ({ last_hidden_state: { data, dims } }, row, length) => {
+    const rows = texts.map((text) => this.#runner.row(text));
+    return this.#runner.run(rows, signal, ({ last_hidden_state: { data, dims } }, row, at) => {
       const [, tokens, hidden] = dims;
       const states = data.subarray(row * tokens * hidden, (row + 1) * tokens * hidden);
-      const vector = pooling.mode === "cls" ? states.slice(0, hidden) : mean(states, length, hidden);
+      const vector = pooling.mode === "cls" ? states.slice(0, hidden) : mean(states, rows[at].ids.length, hidden);
       return pooling.normalize ? normalize(vector) : vector;
     });
   }
-
-  /**
-   * Runs texts in batches of similar length.
-   * @param {readonly string[]} texts
-   * @param {AbortSignal | undefined} signal
-   * @param {(outputs: Outputs, row: number, length: number) => Float32Array} read
-   *   makes a text's result of its row of the batch; `length`: its tokens
-   * @returns {Promise<Float32Array[]>} in the order of the texts
-   */
-  async #run(texts, signal, read) {
-    const { session, tokenizer, maxTokens, pause } = this.#parts;
-    const rows = texts.map((text) => cut(tokenizer.encode(text), maxTokens, this.#suffixLength));
-    const tokens = rows.reduce((sum, row) => sum + row.length, 0);
-    /** @type {Float32Array[]} */
-    const results = new Array(texts.length);
-    await this.stats.prefill({ tokens }, async () => {
-      for (const batch of batches(rows.map((row) => row.length))) {
-        await pause();
-        throwIfAborted(signal);
-        const width = Math.max(...batch.map((at) => rows[at].length));
-        const outputs = await session.encode({
-          inputIds: batch.map((at) => padded(rows[at], width, this.#padId)),
-          attentionMask: batch.map((at) => padded(new Array(rows[at].length).fill(1), width, 0)),
-        });
-        batch.forEach((at, row) => (results[at] = read(outputs, row, rows[at].length)));
-      }
-    });
-    return results;
-  }
-}
-
-/**
- * Groups texts of similar length, so that little is computed for padding.
- * @param {readonly number[]} lengths tokens per text
- * @returns {number[][]} indices, longest texts first
- */
-export function batches(lengths) {
-  const order = lengths.map((_, at) => at).sort((a, b) => lengths[b] - lengths[a] || a - b);
-  /** @type {number[][]} */
-  const groups = [];
-  for (const at of order) {
-    const group = groups.at(-1);
-    if (group && (group.length + 1) * lengths[group[0]] <= BATCH_TOKENS) group.push(at);
-    else groups.push([at]);
-  }
-  return groups;
-}
-
-/**
- * How many tokens the tokenizer adds after a text ([SEP]): these stay when a text is cut.
- * @param {Tokenizer} tokenizer
- */
-function suffixLength(tokenizer) {
-  const empty = tokenizer.encode("");
-  const some = tokenizer.encode("a");
-  let prefix = 0;
-  while (prefix < empty.length && empty[prefix] === some[prefix]) prefix += 1;
-  return empty.length - prefix;
-}
-
-/** @param {number[]} ids @param {number} limit @param {number} suffix */
-function cut(ids, limit, suffix) {
-  if (ids.length <= limit) return ids;
-  return [...ids.slice(0, limit - suffix), ...ids.slice(ids.length - suffix)];
-}
-
-/** @param {number[]} row @param {number} width @param {number} filler */
-function padded(row, width, filler) {
-  return [...row, ...new Array(width - row.length).fill(filler)];
 }
 
 /**
@@ -197,14 +119,6 @@ function mean(states, length, hidden) {
 function normalize(vector) {
   const norm = Math.max(Math.hypot(...vector), 1e-12);
   return vector.map((value) => value / norm);
-}
-
-/** @param {Float32Array} logits */
-function softmax(logits) {
-  const top = Math.max(...logits);
-  const weights = logits.map((logit) => Math.exp(logit - top));
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
-  return weights.map((weight) => weight / total);
 }
 
 /** @param {Float32Array} a @param {Float32Array} b */

@@ -1,9 +1,7 @@
-/** Owns the generating of text: prompts, the reuse of the KV cache between them, the sampling loop and its end. */
+/** Owns the generating of text: prompts, the reuse of the KV cache between them, and answers over it. */
 
 import { FeatherweightError, throwIfAborted } from "../errors.js";
-import { penalizeRepetition, randomSource, sample } from "../text/sampler.js";
-import { StopStrings } from "../text/stop_strings.js";
-import { StreamingDetokenizer } from "../text/streaming_detokenizer.js";
+import { writeAnswer } from "./answer.js";
 import { checkGenerateOptions } from "./generate_options.js";
 import { RunStats } from "./run_stats.js";
 
@@ -13,12 +11,6 @@ import { RunStats } from "./run_stats.js";
  * @typedef {import("../text/chat_template.js").ChatTemplate} ChatTemplate
  * @typedef {import("../text/chat_template.js").Message} Message
  * @typedef {import("./generate_options.js").GenerateOptions} GenerateOptions
- */
-
-/**
- * A sampled token and the text that it completes. The text is empty for tokens that only start a character or a stop
- * string, and for the token that ends the answer.
- * @typedef {{text: string, tokenId: number}} Piece
  */
 
 /**
@@ -52,41 +44,24 @@ export class TextGeneration {
    * @param {string | readonly Message[]} input
    * @param {GenerateOptions} options
    * @param {AbortSignal} [signal]
-   * @returns {AsyncGenerator<Piece, void, void>}
+   * @returns {AsyncGenerator<import("./answer.js").Piece, void, void>}
    * @throws {FeatherweightError} unsupported, aborted, out_of_memory, device_lost
    */
   async *generate(input, options, signal) {
-    const { tokenizer, endIds, contextLength, pause } = this.#parts;
+    const { contextLength } = this.#parts;
     this.stats.begin();
     throwIfAborted(signal);
     const settings = checkGenerateOptions(options, this.#parts.defaults);
     const prompt = this.#encodePrompt(input);
     const maxNewTokens = Math.min(settings.maxNewTokens, contextLength - prompt.length + 1);
-    const random = randomSource(settings.seed);
-    const detokenizer = new StreamingDetokenizer(tokenizer);
-    const stops = new StopStrings(settings.stop);
-    const seen = settings.repetitionPenalty === 1 ? null : new Set(prompt);
-    try {
-      let logits = await this.#fill(prompt, signal);
-      for (let count = 1; ; count += 1) {
-        if (seen) penalizeRepetition(logits, seen, settings.repetitionPenalty);
-        const tokenId = sample(logits, settings, random);
-        seen?.add(tokenId);
-        const last = endIds.has(tokenId) ? "stop" : count >= maxNewTokens ? "length" : null;
-        const { text, stopped } = textOf(tokenId, last, detokenizer, stops);
-        this.stats.token();
-        const reason = stopped ? "stop" : last;
-        if (reason) this.stats.finish(reason);
-        yield { text, tokenId };
-        if (reason) return;
-        await pause();
-        throwIfAborted(signal);
-        logits = await this.#run([tokenId]);
-      }
-    } catch (error) {
-      if (signal?.aborted) this.stats.finish("aborted");
-      throw error;
-    }
+    const run = {
+      settings,
+      seen: prompt,
+      maxNewTokens,
+      first: () => this.#fill(prompt, signal),
+      next: (/** @type {number} */ tokenId) => this.#run([tokenId]),
+    };
+    yield* writeAnswer(this.#parts, this.stats, run, signal);
   }
 
   /**
@@ -179,20 +154,6 @@ export class TextGeneration {
     const total = this.#cached.length + ids.length;
     if (total > contextLength) throw tooLong(total, contextLength);
   }
-}
-
-/**
- * @param {number} tokenId
- * @param {"stop" | "length" | null} last why this is the last token, if it is
- * @param {StreamingDetokenizer} detokenizer
- * @param {StopStrings} stops
- */
-function textOf(tokenId, last, detokenizer, stops) {
-  let text = last === "stop" ? "" : detokenizer.push(tokenId);
-  if (last) text += detokenizer.flush();
-  const pushed = stops.push(text);
-  if (last && !pushed.stopped) pushed.text += stops.flush();
-  return pushed;
 }
 
 /** @param {number} tokens @param {number} contextLength */

@@ -71,6 +71,17 @@ export class Tokenizer {
   }
 
   /**
+   * Two texts as one sequence, as the model's tokenizer joins them.
+   * @param {string} first
+   * @param {string} second
+   * @returns {{ids: number[], types: number[]}} `types` is 1 for tokens of the second, where the model tells them apart
+   */
+  encodePair(first, second) {
+    const { ids, token_type_ids: types } = this.#tokenizer.encode(first, { text_pair: second, return_token_type_ids: true });
+    return { ids, types };
+  }
+
+  /**
    * Never "cleans up" spaces: what was encoded comes back as it was, as far as the tokenizer keeps it.
    * @param {number[]} ids
    * @param {{skipSpecialTokens?: boolean}} [options] default: special tokens are left out

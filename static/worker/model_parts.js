@@ -1,8 +1,12 @@
 /** Owns the putting together of a task from a model's small files and its session. */
 
 import { Encoder } from "../tasks/encoder.js";
+import { FillMask } from "../tasks/fill_mask.js";
 import { recommendedOptions } from "../tasks/generate_options.js";
+import { QuestionAnswering } from "../tasks/question_answering.js";
 import { TextGeneration } from "../tasks/text_generation.js";
+import { TextToText } from "../tasks/text_to_text.js";
+import { TokenClassification } from "../tasks/token_classification.js";
 import { FeatherweightError } from "../errors.js";
 import { ChatTemplate, findChatTemplate } from "../text/chat_template.js";
 import { createTokenizer } from "../text/tokenizer.js";
@@ -43,37 +47,53 @@ export async function readTextFiles(paths, read) {
   };
 }
 
+/** @typedef {TextGeneration | TextToText | Encoder | TokenClassification | QuestionAnswering | FillMask} Task */
+
 /**
  * @param {object} parts
  * @param {import("../manifest/manifest.js").Manifest} parts.manifest
  * @param {import("../backends/backend.js").Session} parts.session
  * @param {TextFiles} parts.texts
  * @param {number} parts.contextLength
- * @returns {TextGeneration | Encoder}
+ * @returns {Task}
  */
 export function createTask({ manifest, session, texts, contextLength }) {
   const { model } = manifest;
   const { tokenizer } = texts;
   const shared = { tokenizer, clock: () => performance.now(), pause: nextTask };
   if (session.kind === "encoder") {
-    return new Encoder({
-      ...shared,
-      session,
-      pooling: model.pooling,
-      labels: model.labels,
-      maxTokens: Math.min(model.pooling?.maxTokens ?? contextLength, contextLength),
-    });
+    const maxTokens = Math.min(model.pooling?.maxTokens ?? contextLength, contextLength);
+    return createEncoderTask(model, { ...shared, session, maxTokens });
+  }
+  const answering = { ...shared, endIds: endIds(texts), defaults: recommendedOptions(texts.generationConfig) };
+  if (session.kind === "encoder-decoder") {
+    return new TextToText({ ...answering, session, ...firstTokens(texts), contextLength });
   }
   const template = findChatTemplate(texts.chatTemplate, tokenizer.chatTemplate);
   return new TextGeneration({
-    ...shared,
+    ...answering,
     session,
     chatTemplate: template === null ? null : new ChatTemplate(template, tokenizer.specialTokens),
-    endIds: endIds(texts),
-    defaults: recommendedOptions(texts.generationConfig),
     contextLength,
     vocabSize: model.vocabSize,
   });
+}
+
+/**
+ * @param {import("../manifest/manifest.js").ModelFacts} model
+ * @param {import("../tasks/encoder_runner.js").RunnerParts} parts
+ */
+function createEncoderTask({ task, pooling, labels }, parts) {
+  if (task === "token-classification") return new TokenClassification({ ...parts, labels: labels ?? [] });
+  if (task === "question-answering") return new QuestionAnswering(parts);
+  if (task === "fill-mask") return new FillMask(parts);
+  return new Encoder({ ...parts, pooling, labels });
+}
+
+/** What answers of an encoder-decoder begin with. @param {TextFiles} texts */
+function firstTokens({ generationConfig, config }) {
+  const said = { ...config, ...generationConfig };
+  return { startId: said.decoder_start_token_id ?? said.bos_token_id ?? 0, forcedFirstId: said.forced_bos_token_id ?? null };
 }
 
 /** @param {TextFiles} texts @returns {Set<number>} */

@@ -18,6 +18,10 @@ import { createTask, readTextFiles } from "./model_parts.js";
  * @typedef {import("../manifest/manifest.js").Variant} Variant
  * @typedef {import("../tasks/text_generation.js").TextGeneration} TextGeneration
  * @typedef {import("../tasks/encoder.js").Encoder} Encoder
+ * @typedef {import("../tasks/text_to_text.js").TextToText} TextToText
+ * @typedef {import("../tasks/token_classification.js").TokenClassification} TokenClassification
+ * @typedef {import("../tasks/question_answering.js").QuestionAnswering} QuestionAnswering
+ * @typedef {import("../tasks/fill_mask.js").FillMask} FillMask
  */
 
 /**
@@ -48,7 +52,7 @@ import { createTask, readTextFiles } from "./model_parts.js";
 /** Beyond this no more of them help with models of the size that browsers run. */
 const MOST_THREADS = 16;
 
-/** @type {TextGeneration | Encoder | null} */
+/** @type {import("./model_parts.js").Task | null} */
 let task = null;
 /** The last of the calls that use the model: they wait for each other. @type {Promise<unknown>} */
 let lastCall = Promise.resolve();
@@ -170,11 +174,16 @@ function measured(model, value) {
   return new Transferred({ value, stats: model.stats.snapshot() }, [...new Set(buffers)]);
 }
 
+/** @param {import("./model_parts.js").Task} model @param {unknown} value */
+function withStats(model, value) {
+  return { value, stats: model.stats.snapshot() };
+}
+
 serve(
   {
     load,
     generate: ({ input, options }, context) =>
-      inTurn(context, async (/** @type {TextGeneration} */ model) => {
+      inTurn(context, async (/** @type {TextGeneration | TextToText} */ model) => {
         for await (const piece of model.generate(input, options, context.signal)) {
           context.emit({ piece, stats: model.stats.snapshot() });
         }
@@ -187,10 +196,21 @@ serve(
     embed: ({ texts }, context) =>
       inTurn(context, async (/** @type {Encoder} */ model) => measured(model, await model.embed(texts, context.signal))),
     classify: ({ texts, labels }, context) =>
-      inTurn(context, async (/** @type {Encoder} */ model) => {
-        const value = await model.classify(texts, { labels, signal: context.signal });
-        return { value, stats: model.stats.snapshot() };
-      }),
+      inTurn(context, async (/** @type {Encoder} */ model) =>
+        withStats(model, await model.classify(texts, { labels, signal: context.signal })),
+      ),
+    classifyTokens: ({ texts, options }, context) =>
+      inTurn(context, async (/** @type {TokenClassification} */ model) =>
+        withStats(model, await model.classifyTokens(texts, { ...options, signal: context.signal })),
+      ),
+    answer: ({ question, text, options }, context) =>
+      inTurn(context, async (/** @type {QuestionAnswering} */ model) =>
+        withStats(model, await model.answer(question, text, { ...options, signal: context.signal })),
+      ),
+    fillMask: ({ texts, options }, context) =>
+      inTurn(context, async (/** @type {FillMask} */ model) =>
+        withStats(model, await model.fillMask(texts, { ...options, signal: context.signal })),
+      ),
     variantStatus: async ({ manifestUrl, dtype }, { signal }) => {
       const manifest = await loadManifest(manifestUrl, { signal });
       return variantStatus(manifest, chooseVariant(manifest, dtype).dtype, await openStore());

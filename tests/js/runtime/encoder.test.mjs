@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as pause } from "node:timers/promises";
-import { Encoder, batches } from "../../../static/tasks/encoder.js";
+import { Encoder } from "../../../static/tasks/encoder.js";
+import { batches } from "../../../static/tasks/encoder_runner.js";
 import { missing, openTokenizer } from "../text/model_files.mjs";
 
 const MINILM = "minilm-distilbert";
