@@ -18,6 +18,7 @@ def main() -> None:
     measure = commands.add_parser("run", help="measure; a shared machine gives ratios, a quiet one figures")
     measure.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; default: all")
     measure.add_argument("--rounds", type=int, default=3, help="interleaved rounds; medians of them are reported")
+    measure.add_argument("--minutes", type=float, default=15, help="after these, only the first round is finished")
     measure.add_argument("--only", default="", metavar="TEXT", help="only subjects whose name holds TEXT")
     measure.add_argument("--threads", type=int, default=os.cpu_count(), help="of every runtime; default: all cores")
     measure.add_argument("--quick", action="store_true", help="see that everything runs; the figures mean little")
@@ -42,7 +43,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     sets = runner.chosen(options.sets or list(SETS), options.only)
     if not sets:
         parser.error(f"no subject's name holds {options.only!r}")
-    asked = {"rounds": options.rounds, "threads": options.threads, "quick": options.quick}
+    asked = {"rounds": options.rounds, "minutes": options.minutes, "threads": options.threads, "quick": options.quick}
     results = runner.run(sets, **asked, target=options.json, say=_say)
     print(report.everything(results))
 

@@ -30,9 +30,20 @@ def order(tasks: list[Task], round_number: int) -> list[Task]:
 
 
 def run(
-    sets: list[list[Task]], *, rounds: int, threads: int, quick: bool, target: Path, say: Callable[[str], None]
+    sets: list[list[Task]],
+    *,
+    rounds: int,
+    minutes: float,
+    threads: int,
+    quick: bool,
+    target: Path,
+    say: Callable[[str], None],
 ) -> Results:
-    """Run everything; ``target`` has all that was found so far at any time."""
+    """Run everything, or as many rounds after the first as fit into ``minutes``.
+
+    ``target`` has all that was found so far at any time.
+    """
+    end = time.monotonic() + 60 * minutes
     effort = QUICK if quick else FULL
     with sync_playwright() as playwright, running() as site:
         browser = playwright.chromium.launch(executable_path=chromium_path(playwright), args=FLAGS)
@@ -43,6 +54,8 @@ def run(
         for round_number in range(rounds):
             for tasks in sets:
                 for task in order(tasks, round_number):
+                    if round_number > 0 and time.monotonic() > end:
+                        return results
                     found = _record(task, bench, round_number)
                     results.runs.append(found)
                     results.save(target)

@@ -48,66 +48,60 @@ export async function bandwidth({ bytes, passes }) {
   return { gb_per_s: perSecond(words * 4 * lab.workers.length, times) / 1e9 };
 }
 
-/** y [rows][columns] = x w^T: GB/s of weights and GMAC/s. `bits` is 4, 8 or 32. */
+/** y [rows][columns] = x w^T: GB/s of weights and GMAC/s. `bits` is 4, 8 or, for float weights, 16. */
 export async function matmul({ bits, affine = 0, rows, inner, columns, bytes, passes }) {
   const kernels = begin();
   const { memory } = kernels;
   const blocks = Math.ceil(inner / BLOCK);
   const groups = Math.ceil(columns / COLUMN_GROUP);
-  const one = bits === 32 ? groups * COLUMN_GROUP * inner * 4 : groups * blocks * kernels.fw_packed_block_bytes(bits, affine);
+  const one = groups * blocks * kernels.fw_packed_block_bytes(bits, affine);
   const copies = Math.max(1, Math.floor(bytes / one));
   const x = filled(memory, rows * inner);
   const y = memory.allocate(rows * columns * 4);
   const weights = memory.allocate(one * copies);
-  if (bits === 32) memory.floats(weights, one / 4).fill(0.01);
+  memory.bytes().fill(0, weights, weights + one);
+  if (bits === 16) kernels.fw_repack_floats(filled(memory, columns * inner), inner, 1, columns, 0, inner, 0, weights, blocks);
   else pack(kernels, { bits, affine, blocks, columns }, weights);
   for (let copy = 1; copy < copies; copy++) memory.bytes().copyWithin(weights + copy * one, weights, weights + one);
-  let activations = x;
-  if (bits !== 32) {
-    activations = memory.allocate(rows * blocks * kernels.fw_activation_block_bytes());
-    kernels.fw_quantize_rows(x, inner, activations, rows, inner, bits);
-  }
-  const tail = ["$begin", "$end", columns, 0, y, columns];
-  const calls = Array.from({ length: copies }, (_, copy) => {
-    const w = weights + copy * one;
-    if (bits === 32) return { args: [w, x, inner, rows, inner, ...tail] };
-    return { args: [w, ...(bits === 4 ? [affine] : []), activations, rows, blocks, ...tail] };
-  });
-  const kernel = bits === 32 ? "fw_matmul_f32" : `fw_matmul_q${bits}`;
-  const times = await run({ kernel, calls, units: groups }, passes);
+  const activations = memory.allocate(rows * blocks * kernels.fw_activation_block_bytes());
+  kernels.fw_quantize_rows(x, inner, activations, rows, inner, bits);
+  const form = bits === 4 ? [affine] : [];
+  const calls = Array.from({ length: copies }, (_, copy) => ({
+    args: [weights + copy * one, ...form, activations, rows, blocks, "$begin", "$end", columns, 0, y, columns],
+  }));
+  const times = await run({ kernel: `fw_matmul_q${bits}`, calls, units: groups }, passes);
   return {
     gb_per_s: perSecond(one * copies, times) / 1e9,
     gmac_per_s: perSecond(rows * inner * columns * copies, times) / 1e9,
   };
 }
 
-/** Causal attention of `rows` queries over `keys` slots of a cache: GB/s of cache and GMAC/s. */
-export async function attention({ rows, heads, kvHeads, width, keys, half, bytes, passes }) {
+/** Causal attention of `rows` queries over `keys` slots of a cache (`type`: FW_KV_*): GB/s of cache and GMAC/s. */
+export async function attention({ rows, heads, kvHeads, width, keys, type, bytes, passes }) {
   const kernels = begin();
   const { memory } = kernels;
   const pages = Math.ceil(keys / PAGE_TOKENS);
-  const pageBytes = kvHeads * 2 * PAGE_TOKENS * width * (half ? 2 : 4);
+  const pageBytes = kvHeads * kernels.fw_kv_head_bytes(width, type);
   const caches = Math.max(1, Math.floor(bytes / (pages * pageBytes)));
-  const q = filled(memory, rows * heads * width);
-  const y = memory.allocate(rows * heads * width * 4);
-  const perKv = heads / kvHeads;
+  const stride = heads * width;
+  const q = filled(memory, rows * stride);
+  const y = memory.allocate(rows * stride * 4);
+  const shape = memory.allocate(32); // fw_attention
+  memory.words(shape, 6).set([rows, heads / kvHeads, 0, keys, 1, 0]);
+  memory.floats(shape + 24, 2).set([1 / Math.sqrt(width), 0]);
   const calls = Array.from({ length: caches }).flatMap(() => {
     const data = memory.allocate(pages * pageBytes);
     const table = memory.allocate(pages * 4);
-    const cache = memory.allocate(16);
+    const cache = memory.allocate(16); // fw_kv_cache
     memory.words(table, pages).set(Array.from({ length: pages }, (_, page) => data + page * pageBytes));
-    memory.words(cache, 4).set([table, 0, width, half ? 1 : 0]);
-    return Array.from({ length: kvHeads }, (_, head) => {
-      const first = 4 * head * perKv * width;
-      const stride = heads * width;
-      return { thread: 0, args: [cache, head, q + first, stride, y + first, stride, rows, perKv, 0, keys, 1, 1 / Math.sqrt(width)] };
-    });
+    memory.words(cache, 4).set([table, 0, width, type]);
+    return Array.from({ length: kvHeads }, (_, head) => ({ thread: 0, args: [cache, shape, head, q, stride, y, stride, 0, 0] }));
   });
   // The threads share the KV heads.
   for (const [index, call] of calls.entries()) call.thread = index % lab.workers.length;
   const times = await run({ kernel: "fw_attend", calls, units: 0 }, passes);
   return {
-    gb_per_s: perSecond(caches * kvHeads * keys * 2 * width * (half ? 2 : 4), times) / 1e9,
+    gb_per_s: perSecond(caches * pages * pageBytes, times) / 1e9,
     gmac_per_s: perSecond(caches * rows * heads * keys * 2 * width, times) / 1e9,
   };
 }
@@ -134,7 +128,6 @@ function pack(kernels, { bits, affine, blocks, columns }, packed) {
   const bytes = memory.bytes();
   for (let i = 0; i < columns * blocks * 4 * bits; i++) bytes[codes + i] = Math.imul(i, 2654435761) >>> 13;
   new Uint16Array(memory.memory.buffer, scales, columns * blocks).fill(0x2400);
-  bytes.fill(0, packed, packed + Math.ceil(columns / COLUMN_GROUP) * blocks * kernels.fw_packed_block_bytes(bits, affine));
   kernels.fw_repack_codes(codes, blocks, columns, 0, packed, blocks, bits, affine);
   for (let offset = 0; offset <= affine; offset++) {
     kernels.fw_repack_scales(scales, blocks, 1, columns, 0, packed, blocks, bits, affine, offset);

@@ -20,10 +20,10 @@ WEIGHTS = {
     "q4": {"bits": 4},
     "q4, Q4_1 blocks": {"bits": 4, "affine": 1},
     "q8": {"bits": 8},
-    "fp32": {"bits": 32},
+    "fp32, as 16-bit blocks": {"bits": 16},
 }
 ATTENTION = {"heads": 9, "kvHeads": 3, "width": 64, "keys": 1024}
-CACHES = {"fp32 cache": 0, "fp16 cache": 1}
+CACHES = {"fp32 cache": 0, "fp16 cache": 1, "8-bit cache": 2}
 READ = "plain read"
 
 
@@ -43,8 +43,8 @@ def rows() -> dict[str, tuple[str, dict[str, Any]]]:
         for name, weights in WEIGHTS.items():
             found[f"matmul {name}, {count} x"] = ("matmul", {**weights, **SHAPE, "rows": count, "bytes": bytes_})
     for count, bytes_ in ((1, COLD_BYTES), (128, WARM_BYTES)):
-        for name, half in CACHES.items():
-            ask = {**ATTENTION, "half": half, "rows": count, "bytes": bytes_}
+        for name, kind in CACHES.items():
+            ask = {**ATTENTION, "type": kind, "rows": count, "bytes": bytes_}
             found[f"attention {name}, {count} x"] = ("attention", ask)
     return found
 
