@@ -1,5 +1,6 @@
 /** Owns the trial of a session on this device's GPU: whether it runs at all, and whether it computes what it should. */
 
+import { parseNodes } from "../engine/onnx_model.js";
 import { FeatherweightError } from "../errors.js";
 
 /** @typedef {import("./backend.js").Session} Session */
@@ -15,6 +16,22 @@ const SHORT = 8;
  * logits) and 0.31 (MiniLM's states). What 16-bit floats make on a GPU was not measured; to refuse one costs speed only.
  */
 const TOLERANCE = 0.02;
+
+/**
+ * Refuses graphs that are known to come out wrong without a trace: onnxruntime-web 1.30's WebGPU attention ignores the soft
+ * cap of scores (Gemma 2; microsoft/onnxruntime#27461), each time in the same way.
+ * @param {Uint8Array} graph an `.onnx` file
+ * @throws {FeatherweightError} unsupported
+ */
+export function refuseKnownDefects(graph) {
+  const capped = parseNodes(graph).find((node) => node.opType === "GroupQueryAttention" && node.attributes.softcap);
+  if (!capped) return;
+  throw new FeatherweightError(
+    "unsupported",
+    "The GPU backend does not bound this model's attention scores, which it was trained with. Use another backend.",
+    { node: capped.name },
+  );
+}
 
 /**
  * Runs the same tokens in two ways that must agree. A graph that a GPU cannot run fails at its first run only (a shader

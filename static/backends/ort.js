@@ -1,7 +1,7 @@
 /** Owns the backend that runs on onnxruntime-web, on the CPU (ort-wasm) and on the GPU (ort-webgpu). */
 
 import { throwIfAborted } from "../errors.js";
-import { tryOut } from "./gpu_trial.js";
+import { refuseKnownDefects, tryOut } from "./gpu_trial.js";
 import { OrtDecoderSession } from "./ort_decoder.js";
 import { OrtEncoderDecoderSession } from "./ort_encoder_decoder.js";
 import { toFeatherweightError } from "./ort_errors.js";
@@ -81,6 +81,7 @@ async function load({ manifest, variant, files }, { threads, signal }, backend) 
  */
 async function openGraph(ort, { graph, shards }, files, options, signal) {
   const bytes = await files.read(graph);
+  if (options.executionProviders?.includes("webgpu")) refuseKnownDefects(bytes);
   // The graph names its external data by bare file name, relative to itself.
   const externalData = [];
   for (const path of shards) externalData.push({ path: path.slice(path.lastIndexOf("/") + 1), data: await files.read(path) });

@@ -52,6 +52,24 @@ export function parseModel(bytes) {
   throw new FeatherweightError("unsupported", "The model file holds no graph. Convert the model again.");
 }
 
+/** The nodes alone, whatever tensors stand beside them. @param {Uint8Array} bytes @returns {OnnxNode[]} */
+export function parseNodes(bytes) {
+  const nodes = [];
+  const reader = new MessageReader(bytes);
+  while (reader.next()) {
+    if (reader.field !== 7) {
+      reader.skip();
+      continue;
+    }
+    const graph = reader.message();
+    while (graph.next()) {
+      if (graph.field === 1) nodes.push(parseNode(graph.message()));
+      else graph.skip();
+    }
+  }
+  return nodes;
+}
+
 /** @param {MessageReader} reader @returns {OnnxModel} */
 function parseGraph(reader) {
   /** @type {OnnxModel} */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { relativeError, tryOut } from "../../../static/backends/gpu_trial.js";
+import { refuseKnownDefects, relativeError, tryOut } from "../../../static/backends/gpu_trial.js";
 import { NgramSession } from "./ngram_model.mjs";
 
 test("relative_error_is_scale_free", () => {
@@ -34,4 +34,18 @@ test("rejects_encoder_whose_padding_matters", async () => {
   };
   const session = { kind: "encoder", backend: "x", encode, dispose: async () => {} };
   await assert.rejects(tryOut(session), (error) => error.code === "unsupported");
+});
+
+/** One length-delimited protobuf field. */
+const field = (number, content) => [number * 8 + 2, content.length, ...content];
+const text = (string) => [...new TextEncoder().encode(string)];
+
+test("rejects_attention_whose_soft_cap_a_gpu_ignores", () => {
+  const graphWith = (operator, attribute) => {
+    const node = [...field(3, text("/attn")), ...field(4, text(operator)), ...field(5, [...field(1, text(attribute)), 0x15, 0, 0, 0x48, 0x42])];
+    return Uint8Array.from([0x08, 10, ...field(7, field(1, node))]);
+  };
+  assert.throws(() => refuseKnownDefects(graphWith("GroupQueryAttention", "softcap")), { code: "unsupported" });
+  refuseKnownDefects(graphWith("GroupQueryAttention", "scale"));
+  refuseKnownDefects(graphWith("SomethingElse", "softcap"));
 });
