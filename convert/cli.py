@@ -90,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         path = error.ctx.command_path if error.ctx else "featherweight"
         _fail(error, f"{error.format_message()} (see '{path} --help')", as_json, EXIT_USAGE)
     except (KeyboardInterrupt, click.Abort) as error:
-        _fail(error, "interrupted; nothing half-written was left", as_json, EXIT_INTERRUPTED, "Interrupted")
+        kept = next(iter(getattr(error, "__notes__", ())), "nothing half-written was left")
+        _fail(error, f"interrupted; {kept}", as_json, EXIT_INTERRUPTED, "Interrupted")
     except click.ClickException as error:
         _fail(error, error.format_message(), as_json)
     except FeatherweightError as error:

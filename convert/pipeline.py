@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from convert import manifest
+from convert import __version__, manifest
 from convert.calibration import Calibration, calibrated
 from convert.checkpoint.checkpoint import Checkpoint
 from convert.checkpoint.finite import finite_view
@@ -29,6 +29,7 @@ from convert.publish import staging
 from convert.quantize.native import quantizer_name
 from convert.quantize.nbits import Import
 from convert.quantize.recipe import Formats, Method, Recipe
+from convert.resume import Journal, conversion_key
 from convert.shards import FileEntry, hash_file, write_shards
 from convert.sources import resolve
 from convert.sources.exporter import exported
@@ -115,9 +116,12 @@ def convert(
             calibration = stack.enter_context(_calibrated(exact, calibration_text, progress))
             for plan in plans:
                 plan.compensate(calibration)
-        with staging(out_dir, needed_bytes=total_bytes) as directory:
+        # What was replaced in files that are not read again would go unsaid.
+        key = "" if allow_nonfinite else _key(checkpoint, plans, task, [repr(formats), calibration_text])
+        with staging(out_dir, needed_bytes=total_bytes, key=key) as directory:
             progress.start("convert", total_bytes)
-            content = _write(directory, checkpoint, plans, model_id or out_dir.resolve().name, task, progress)
+            journal = Journal(directory)
+            content = _write(directory, checkpoint, plans, model_id or out_dir.resolve().name, task, journal, progress)
     return ConversionReport(
         out_dir, content, time.monotonic() - started, _peak_memory_bytes(), quantizer_name(), tuple(sorted(nonfinite))
     )
@@ -159,13 +163,30 @@ def _calibrated(exact: Plan, text: str | None, progress: Progress) -> AbstractCo
     return calibrated(exact.last.context, exact.last.facts.context_length, text, progress)
 
 
+def _key(checkpoint: Checkpoint, plans: Sequence[Plan], task: str, options: Sequence[str | None]) -> str:
+    """Stands for the bytes of all shards: what the weights are from, and what becomes of them."""
+    graphs = [
+        [each.stem, *((item.name, item.shape, item.onnx_dtype) for item in each.context.graph.initializers.values())]
+        for plan in plans
+        for each in plan.graphs
+    ]
+    return conversion_key([__version__, checkpoint.provenance, checkpoint.config, task, options, graphs])
+
+
 def _write(
-    directory: Path, checkpoint: Checkpoint, plans: Sequence[Plan], model_id: str, task: str, progress: Progress
+    directory: Path,
+    checkpoint: Checkpoint,
+    plans: Sequence[Plan],
+    model_id: str,
+    task: str,
+    journal: Journal,
+    progress: Progress,
 ) -> manifest.Manifest:
     """Write every file of the model directory; the manifest comes last."""
     graphs = directory / GRAPH_FOLDER
-    graphs.mkdir()
-    written = [[_write_graph(graphs, plan.dtype, each, progress) for each in plan.graphs] for plan in plans]
+    graphs.mkdir(exist_ok=True)
+    written = [[_write_graph(graphs, plan.dtype, each, journal, progress) for each in plan.graphs] for plan in plans]
+    journal.forget()
     every = [pair for pairs in written for pair in pairs]
     for name, data in checkpoint.files.items():
         (directory / name).write_bytes(data)
@@ -183,12 +204,12 @@ def _write(
 
 
 def _write_graph(
-    folder: Path, dtype: Dtype, built: BuiltGraph, progress: Progress
+    folder: Path, dtype: Dtype, built: BuiltGraph, journal: Journal, progress: Progress
 ) -> tuple[FileEntry, list[FileEntry]]:
     """The ``.onnx`` file and its shards."""
     graph = built.context.graph
     progress.message(f"{dtype}: {len(graph.initializers)} tensors")
-    shards = write_shards(graph.initializers.values(), folder, built.stem, on_bytes=progress.advance)
+    shards = write_shards(graph.initializers.values(), folder, built.stem, on_bytes=progress.advance, finished=journal)
     path = folder / f"{built.stem}.onnx"
     path.write_bytes(to_bytes(to_model(graph, shards.locations)))
     return hash_file(path, f"{GRAPH_FOLDER}/{path.name}"), shards.files

@@ -2,7 +2,8 @@
 
 A directory in the making is called ``.NAME.partial-XXXXXXXX``, one that is being replaced ``.NAME.replaced-XXXXXXXX``.
 Their process holds an flock on them, so one whose lock is free was left by a process that died: the next conversion
-to the same place removes it, or moves it back when that process died between its two renames.
+to the same place removes it, or moves it back when that process died between its two renames. A directory named after
+the key of its conversion goes on to be filled when it is the same conversion.
 """
 
 import errno
@@ -20,13 +21,17 @@ from pathlib import Path
 from convert import manifest
 from convert.errors import OutputFailed
 from convert.progress import mebibytes
+from convert.resume import JOURNAL_NAME
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def staging(out_dir: Path, *, needed_bytes: int = 0) -> Iterator[Path]:
+def staging(out_dir: Path, *, needed_bytes: int = 0, key: str = "") -> Iterator[Path]:
     """Give a new empty directory to fill, and make it ``out_dir`` when the body ends without an exception.
+
+    With a ``key`` (16 hex digits), that an interrupted run of the same key left is given instead, and an interruption
+    leaves the directory for the next run when JOURNAL_NAME is in it.
 
     ``out_dir`` may be missing, empty, or a model directory, which is replaced as a whole. After any exception, that of
     Ctrl-C included, it is as it was and nothing else is left. ``needed_bytes``, when known, is compared with the room
@@ -42,19 +47,24 @@ def staging(out_dir: Path, *, needed_bytes: int = 0) -> Iterator[Path]:
     try:
         with _reported(out_dir):
             _make_parents(target, made)
-            _clean_up_after_the_dead(target)
+            resumed = target.with_name(f".{target.name}.partial-{key}") if key else None
+            _clean_up_after_the_dead(target, resumed)
+            needed_bytes -= _size_bytes(resumed) if resumed else 0
             left_bytes = shutil.disk_usage(target.parent).free
             if needed_bytes > left_bytes:
                 raise OutputFailed(_disk_full(out_dir, mebibytes(needed_bytes), left_bytes))
             with _uninterrupted():
-                partial = _make_locked(target, locks)
+                partial = _make_locked(target, locks, resumed)
         with _reported(out_dir, partial):
             yield partial
             _sync(partial)
             check_target(out_dir)
             with _uninterrupted():
                 _exchange(partial, target, locks)
-    except BaseException:
+    except BaseException as error:
+        if key and isinstance(error, KeyboardInterrupt) and (partial / JOURNAL_NAME).exists():
+            error.add_note(f"finished files are kept in {partial} for the next run of the same command")
+            raise
         with _uninterrupted():
             if partial != target:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -93,8 +103,7 @@ def _reported(out_dir: Path, partial: Path | None = None) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            written = partial.rglob("*") if partial else ()
-            written_bytes = sum(path.stat().st_size for path in written if path.is_file())
+            written_bytes = _size_bytes(partial) if partial else 0
             left_bytes = shutil.disk_usage(next(path for path in out_dir.resolve().parents if path.exists())).free
             needed = f"more than the {mebibytes(written_bytes)} written so far"
             raise OutputFailed(_disk_full(out_dir, needed, left_bytes)) from error
@@ -110,6 +119,10 @@ def _disk_full(out_dir: Path, needed: str, left_bytes: int) -> str:
     )
 
 
+def _size_bytes(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
 def _make_parents(target: Path, made: list[Path]) -> None:
     missing = [folder for folder in target.parents if not folder.exists()]
     for folder in reversed(missing):
@@ -122,14 +135,18 @@ def _temporary(target: Path, role: str) -> Path:
     return target.with_name(f".{target.name}.{role}-{secrets.token_hex(4)}")
 
 
-def _make_locked(target: Path, locks: list[int]) -> Path:
-    """Make the partial directory and take its lock, which is freed when its descriptor in ``locks`` is closed."""
+def _make_locked(target: Path, locks: list[int], resumed: Path | None) -> Path:
+    """Make the partial directory and take its lock, which is freed when its descriptor in ``locks`` is closed.
+
+    It is ``resumed``, there or not, unless another process fills that one.
+    """
     while True:
-        partial = _temporary(target, "partial")
-        partial.mkdir()
+        partial, resumed = resumed or _temporary(target, "partial"), None
+        with suppress(FileExistsError):
+            partial.mkdir()
         lock = _try_lock(partial)
         if lock is None:
-            continue  # another process took it for a dead one's, between the two calls, and removes it
+            continue  # another process fills it, or took it for a dead one's between the two calls and removes it
         locks.append(lock)
         if partial.exists():
             return partial
@@ -167,10 +184,10 @@ def _exchange(partial: Path, target: Path, locks: list[int]) -> None:
     _sync_one(target.parent)
 
 
-def _clean_up_after_the_dead(target: Path) -> None:
-    """Remove, or move back, what processes that died left beside ``target``."""
-    ours = re.compile(rf"\.{re.escape(target.name)}\.(partial|replaced)-[0-9a-f]{{8}}")
-    for path in [path for path in target.parent.iterdir() if ours.fullmatch(path.name)]:
+def _clean_up_after_the_dead(target: Path, resumed: Path | None) -> None:
+    """Remove, or move back, what processes that died left beside ``target``; ``resumed`` is left."""
+    ours = re.compile(rf"\.{re.escape(target.name)}\.(partial|replaced)-[0-9a-f]{{8}}([0-9a-f]{{8}})?")
+    for path in [path for path in target.parent.iterdir() if ours.fullmatch(path.name) and path != resumed]:
         if (lock := _try_lock(path)) is None:
             continue
         try:

@@ -1,7 +1,8 @@
 """Owns the external-data files: streams tensors into bounded shards and hashes every byte as it passes."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -58,6 +59,16 @@ class ShardSet:
     """In order of writing, which is the order of first use in the graph."""
 
 
+class Finished(Protocol):
+    """What earlier runs of the same conversion finished; ``layout`` stands for the tensors in a file."""
+
+    def reuse(self, path: str, layout: str) -> FileEntry | None:
+        """The file ``path``, if it is there and as it was written."""
+
+    def record(self, entry: FileEntry, layout: str) -> None:
+        """Remember a file that is complete."""
+
+
 class ChunkHasher:
     """SHA-256 of a whole stream and of each of its chunks, in one pass."""
 
@@ -107,62 +118,85 @@ def write_shards(
     *,
     limit_bytes: int = SHARD_LIMIT_BYTES,
     on_bytes: Callable[[int], None],
+    finished: Finished | None = None,
 ) -> ShardSet:
     """Write ``initializers`` in order to ``stem.onnx_data``, ``stem.onnx_data_1``, ... in ``directory``.
 
     ``directory`` is a folder directly inside the model directory: entries are named ``<folder>/<file>``. A tensor
     lies in one file, aligned to PAGE_BYTES when it is at least that long and to SMALL_ALIGNMENT_BYTES otherwise;
     padding is zeros. Each piece is written straight from the buffer that it comes in, and let go before the next
-    is asked for. ``on_bytes`` is told the length of each piece written, padding left out.
+    is asked for. ``on_bytes`` is told the length of each piece written, padding left out. Files that ``finished``
+    knows are not written again.
 
     Raises UnsupportedModel for a tensor longer than ``limit_bytes``, OutputFailed when a tensor's pieces do not add
     up to its length or its name comes twice, OSError when the disk refuses.
     """
     locations: dict[str, tuple[str, int, int]] = {}
     files: list[FileEntry] = []
-    shard: _Shard | None = None
-    try:
-        for tensor in initializers:
-            if tensor.nbytes > limit_bytes:
-                raise UnsupportedModel(
-                    f"tensor {tensor.name!r} takes {tensor.nbytes} bytes but a shard holds {limit_bytes} at most; "
-                    "its graph builder must split it"
-                )
-            if tensor.name in locations:
-                raise OutputFailed(f"tensor {tensor.name!r} was given twice to be written; names must be unique")
-            if shard is not None and shard.offset_for(tensor.nbytes) + tensor.nbytes > limit_bytes:
-                files.append(shard.close())
-                shard = None
-            if shard is None:
-                shard = _Shard(directory, f"{stem}.onnx_data" + (f"_{len(files)}" if files else ""))
-            locations[tensor.name] = shard.append(tensor, on_bytes)
-        if shard is not None:
-            files.append(shard.close())
-            shard = None
-    finally:
-        if shard is not None:
-            shard.abandon()
+    for number, content in enumerate(_arrange(initializers, limit_bytes)):
+        name = f"{stem}.onnx_data" + (f"_{number}" if number else "")
+        layout = _layout(content)
+        entry = finished.reuse(f"{directory.name}/{name}", layout) if finished else None
+        if entry is None:
+            entry = _write_shard(directory, name, content, on_bytes)
+            if finished:
+                finished.record(entry, layout)
+        else:
+            on_bytes(sum(tensor.nbytes for tensor, _ in content))
+        files.append(entry)
+        locations |= {tensor.name: (name, offset, tensor.nbytes) for tensor, offset in content}
     return ShardSet(locations, files)
+
+
+def _arrange(initializers: Iterable[Streamed], limit_bytes: int) -> list[list[tuple[Streamed, int]]]:
+    """The tensors of each file and their offsets in it."""
+    shards: list[list[tuple[Streamed, int]]] = []
+    names: set[str] = set()
+    end = 0
+    for tensor in initializers:
+        if tensor.nbytes > limit_bytes:
+            raise UnsupportedModel(
+                f"tensor {tensor.name!r} takes {tensor.nbytes} bytes but a shard holds {limit_bytes} at most; "
+                "its graph builder must split it"
+            )
+        if tensor.name in names:
+            raise OutputFailed(f"tensor {tensor.name!r} was given twice to be written; names must be unique")
+        names.add(tensor.name)
+        alignment = PAGE_BYTES if tensor.nbytes >= PAGE_BYTES else SMALL_ALIGNMENT_BYTES
+        offset = -(-end // alignment) * alignment
+        if not shards or offset + tensor.nbytes > limit_bytes:
+            shards.append([])
+            offset = 0
+        shards[-1].append((tensor, offset))
+        end = offset + tensor.nbytes
+    return shards
+
+
+def _layout(content: Sequence[tuple[Streamed, int]]) -> str:
+    """Digest of names, offsets and lengths."""
+    rows = [(tensor.name, offset, tensor.nbytes) for tensor, offset in content]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def _write_shard(
+    directory: Path, name: str, content: Sequence[tuple[Streamed, int]], on_bytes: Callable[[int], None]
+) -> FileEntry:
+    with (directory / name).open("xb", buffering=0) as file:
+        shard = _Shard(file)
+        for tensor, offset in content:
+            shard.append(tensor, offset, on_bytes)
+    return shard.hasher.entry(f"{directory.name}/{name}")
 
 
 class _Shard:
     """One external-data file while it grows."""
 
-    def __init__(self, directory: Path, name: str) -> None:
-        self._path = f"{directory.name}/{name}"
-        self._name = name
-        self._file: FileIO = (directory / name).open("xb", buffering=0)
-        self._hasher = ChunkHasher()
+    def __init__(self, file: FileIO) -> None:
+        self._file, self.hasher = file, ChunkHasher()
 
-    def offset_for(self, nbytes: int) -> int:
-        """Where a tensor of ``nbytes`` would begin."""
-        alignment = PAGE_BYTES if nbytes >= PAGE_BYTES else SMALL_ALIGNMENT_BYTES
-        return -(-self._hasher.size_bytes // alignment) * alignment
-
-    def append(self, tensor: Streamed, on_bytes: Callable[[int], None]) -> tuple[str, int, int]:
-        """Write ``tensor`` after padding; returns (file name, offset, length)."""
-        offset = self.offset_for(tensor.nbytes)
-        self._write(memoryview(bytes(offset - self._hasher.size_bytes)))
+    def append(self, tensor: Streamed, offset: int, on_bytes: Callable[[int], None]) -> None:
+        """Write ``tensor`` at ``offset``, after padding."""
+        self._write(memoryview(bytes(offset - self.hasher.size_bytes)))
         left = tensor.nbytes
         for piece in tensor.chunks():
             data = _as_bytes(piece)
@@ -177,19 +211,9 @@ class _Shard:
                 f"tensor {tensor.name!r} announced {tensor.nbytes} bytes but gave {'fewer' if left > 0 else 'more'}; "
                 "this is a defect of its reader or quantizer"
             )
-        return self._name, offset, tensor.nbytes
-
-    def close(self) -> FileEntry:
-        """Close the file and say what is in it."""
-        self._file.close()
-        return self._hasher.entry(self._path)
-
-    def abandon(self) -> None:
-        """Close the file after a failure; the staging directory is removed by its owner."""
-        self._file.close()
 
     def _write(self, data: memoryview) -> None:
-        self._hasher.update(data)
+        self.hasher.update(data)
         while data:
             data = data[self._file.write(data) :]
 

@@ -21,6 +21,7 @@ CONVERT_LAYERS = [
     "quantize",
     "families",
     "shards",
+    "resume",
     "manifest",
     "publish",
     "planning",

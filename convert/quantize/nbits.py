@@ -55,7 +55,8 @@ class NbitsWeight:
 
     Codes are uint8 [out, blocks, block_size * bits / 8], scales float16 [out, blocks]; ``offset`` (float16
     [out, blocks]) exists where the blocks are affine (GGUF Q4_1, Q4_K: ``w = scale * code + offset``). The codes are
-    streamed first; scales and offsets are kept while they pass, so that every row is read once.
+    streamed first; scales and offsets are kept while they pass, so that every row is read once. Rows whose codes were
+    not streamed, because an earlier run wrote them, are read again.
     """
 
     def __init__(self, tensor: LazyTensor, kind: TensorFormat, compensations: Compensations) -> None:
@@ -85,7 +86,7 @@ class NbitsWeight:
     def codes(self) -> list[Initializer]:
         """Packed codes, cut into row ranges of at most 64 MiB."""
         blob = self.block_size * self.bits // 8
-        ranges = list(row_ranges(self.rows, self.blocks * blob, PART_LIMIT_BYTES))
+        ranges = self._parts()
         return [
             Initializer(
                 name=self._name(f"q{self.bits}" if len(ranges) == 1 else f"q{self.bits}.part{index}"),
@@ -99,27 +100,44 @@ class NbitsWeight:
     def scale(self) -> Initializer:
         """Scales; streamed after the codes."""
         return Initializer(
-            self._name("scale"), (self.rows, self.blocks), TensorProto.FLOAT16, partial(_drain, self._scales)
+            self._name("scale"), (self.rows, self.blocks), TensorProto.FLOAT16, partial(self._drain, self._scales)
         )
 
     def offset(self) -> Initializer:
         """Offsets of affine blocks; streamed after the codes."""
         return Initializer(
-            self._name("offset"), (self.rows, self.blocks), TensorProto.FLOAT16, partial(_drain, self._offsets)
+            self._name("offset"), (self.rows, self.blocks), TensorProto.FLOAT16, partial(self._drain, self._offsets)
         )
 
     def _name(self, ending: str) -> str:
         return f"{self.tensor.name}_{ending}"
 
+    def _parts(self) -> list[tuple[int, int]]:
+        """Row ranges of at most 64 MiB of codes."""
+        return list(row_ranges(self.rows, self.blocks * self.block_size * self.bits // 8, PART_LIMIT_BYTES))
+
+    def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Row ranges that are read at once."""
+        for first, last in row_ranges(stop - start, 4 * self.width, CHUNK_BYTES):
+            yield start + first, start + last
+
     def _stream_codes(self, start: int, stop: int) -> Iterator[NDArray[np.uint8]]:
-        ranges = (
-            (start + first, start + last) for first, last in row_ranges(stop - start, 4 * self.width, CHUNK_BYTES)
-        )
-        for first, codes, scale, offset in map_ahead(self._read, ranges):
-            self._scales[first] = scale
-            if offset is not None:
-                self._offsets[first] = offset
+        for first, codes, scale, offset in map_ahead(self._read, self._pieces(start, stop)):
+            self._keep(first, scale, offset)
             yield codes
+
+    def _keep(self, first: int, scale: NDArray[np.float16], offset: NDArray[np.float16] | None) -> None:
+        self._scales[first] = scale
+        if offset is not None:
+            self._offsets[first] = offset
+
+    def _drain(self, kept: dict[int, NDArray[np.float16]]) -> Iterator[NDArray[np.float16]]:
+        for part in self._parts():
+            for start, stop in self._pieces(*part):
+                if start not in kept:
+                    first, _, scale, offset = self._read(start, stop)
+                    self._keep(first, scale, offset)
+                yield kept.pop(start)
 
     def _read(
         self, start: int, stop: int
@@ -156,8 +174,3 @@ class NbitsWeight:
                 "the file is damaged, so fetch it again, or take such blocks as 0 with --allow-nonfinite"
             )
         return half
-
-
-def _drain(pieces: dict[int, NDArray[np.float16]]) -> Iterator[NDArray[np.float16]]:
-    for start in sorted(pieces):
-        yield pieces.pop(start)
