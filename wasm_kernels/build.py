@@ -48,6 +48,7 @@ EXPORTS = (
     "fw_repack_codes",
     "fw_repack_floats",
     "fw_repack_scales",
+    "fw_repack_zero_points",
     "fw_widen_f16",
     "fw_worker_loop",
 )

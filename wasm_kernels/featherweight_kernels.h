@@ -23,6 +23,10 @@
 
 /* ---- weights (layouts: matmul_nbits.h) */
 
+/* How a weight follows from its code: scale * (code - 2^(bits - 1)); scale * code + offset (4 bits only); or
+   scale * (code - zero point). */
+enum { FW_SYMMETRIC, FW_OFFSETS, FW_ZERO_POINTS };
+
 /* Bytes of one packed block of 8 columns x 32 inner; a matrix takes ceil(columns / 8) * ceil(inner / 32) of them, and
    has to be zero before it is filled. */
 uint32_t fw_packed_block_bytes(uint32_t bits, uint32_t affine);
@@ -32,11 +36,16 @@ uint32_t fw_packed_block_bytes(uint32_t bits, uint32_t affine);
 void fw_repack_codes(const uint8_t *codes, uint32_t source_blocks, uint32_t rows, uint32_t first_row, uint8_t *packed,
                      uint32_t blocks, uint32_t bits, uint32_t affine);
 
-/* Scales (or offsets) float16 [rows][source_blocks], each for `repeat` blocks of 32. Returns 0 when one is not finite.
-   Without offsets a weight is scale * (code - 2^(bits - 1)); with them (4 bits) it is scale * code + offset. */
+/* Scales (or offsets) float16 [rows][source_blocks], each for `repeat` blocks of 32. Returns 0 when one is not
+   finite. */
 uint32_t fw_repack_scales(const uint16_t *scales, uint32_t source_blocks, uint32_t repeat, uint32_t rows,
                           uint32_t first_row, uint8_t *packed, uint32_t blocks, uint32_t bits, uint32_t affine,
                           uint32_t is_offset);
+
+/* Zero points of MatMulNBits, uint8 [rows][source_blocks], or of 4 bits [rows][ceil(source_blocks / 2)], the first in the
+   low nibble; each for `repeat` blocks of 32. */
+void fw_repack_zero_points(const uint8_t *points, uint32_t source_blocks, uint32_t repeat, uint32_t rows,
+                           uint32_t first_row, uint8_t *packed, uint32_t blocks, uint32_t bits);
 
 /* Floats to 16-bit blocks: source element (r, k) lies at r * row_stride + k * column_stride and becomes column
    first_row + r, inner first_inner + k. A block that comes in parts is rounded again with each. Returns 0 when a number
@@ -73,8 +82,8 @@ void fw_quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, uint32
 
 void fw_matmul_q4(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_t rows, uint32_t blocks, uint32_t begin,
                   uint32_t end, uint32_t columns, const float *bias, float *y, uint32_t y_stride);
-void fw_matmul_q8(const uint8_t *w, const uint8_t *a, uint32_t rows, uint32_t blocks, uint32_t begin, uint32_t end,
-                  uint32_t columns, const float *bias, float *y, uint32_t y_stride);
+void fw_matmul_q8(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_t rows, uint32_t blocks, uint32_t begin,
+                  uint32_t end, uint32_t columns, const float *bias, float *y, uint32_t y_stride);
 void fw_matmul_q16(const uint8_t *w, const uint8_t *a, uint32_t rows, uint32_t blocks, uint32_t begin, uint32_t end,
                    uint32_t columns, const float *bias, float *y, uint32_t y_stride);
 

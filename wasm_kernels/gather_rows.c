@@ -11,7 +11,7 @@ INLINE float load_f16(const uint8_t *p) {
 
 EXPORT void fw_gather_q4(const uint8_t *packed, uint32_t affine, uint32_t blocks, const uint32_t *ids, uint32_t rows,
                          uint32_t width, float *y, uint32_t y_stride) {
-  const size_t step = packed_block_bytes(4, affine), header = affine ? 32 : 16;
+  const size_t step = packed_block_bytes(4, affine), header = packed_header_bytes(4, affine);
   for (uint32_t r = 0; r < rows; r++, y += y_stride) {
     const uint32_t c = ids[r] & 7;
     const uint8_t *block = packed + (size_t)(ids[r] / 8) * blocks * step;

@@ -1,11 +1,12 @@
 /* Owns the packed layout of block-quantized weights ("x8"): 8 columns x 32 rows of one matrix in one block.
 
-   4 and 8 bits: 8 float16 scales, [8 float16 offsets when affine], codes; 16 bits: 8 float32 scales, codes
+   4 and 8 bits: 8 float16 scales, [8 float16 offsets or zero points when affine], codes; 16 bits: 8 float32 scales, codes
    4 bits: 128 bytes; byte 32 * j + 4 * c + i holds column c: row 4 * j + i low, row 16 + 4 * j + i high (j, i < 4)
    8 bits: 256 bytes; byte 16 * p + 2 * c + i holds column c, row 2 * p + i as signed code - 128 (p < 16, i < 2)
    16 bits: 512 bytes; the signed code of column c, row 2 * p + i lies at byte 32 * p + 4 * c + 2 * i
    A matrix is [groups of 8 columns][blocks of 32 rows][block]; absent columns have scale 0. */
 #pragma once
+#include "featherweight_kernels.h"
 #include "simd.h"
 
 #define Q4_CODE_BYTES 128
@@ -33,6 +34,12 @@ INLINE size_t packed_block_bytes(uint32_t bits, uint32_t affine) { return packed
 /* Scales of 4 columns of a block. */
 INLINE f32x4 load_scales(const uint8_t *block, uint32_t bits, uint32_t half) {
   return bits == 16 ? load_f32x4((const float *)block + 4 * half) : load_f16x4(block + 8 * half);
+}
+
+/* What 4 columns of a block add to each product of a scale and a code. */
+INLINE f32x4 load_offsets(const uint8_t *block, uint32_t affine, uint32_t half, f32x4 scale) {
+  const f32x4 stored = load_f16x4(block + 16 + 8 * half);
+  return affine == FW_ZERO_POINTS ? scale * stored : stored;
 }
 
 /* Codes of 2 rows x 4 columns, of 8 or 16 bits. */

@@ -4,8 +4,7 @@
 
 /* Sums of code * weight for the 8 columns of one block. Nibbles are multiplied where they stand in 16-bit lanes, as far
    as 32 bits allow; a power of two is divided out of the sums at the end, which is exact. */
-INLINE void q4_dot(const uint8_t *codes, const uint8_t *q, i32x4 *dot) {
-  const u16x8 low = (u16x8){0} + 0x000f, high = (u16x8){0} + 0x00f0;
+INLINE void q4_dot(const uint8_t *codes, const uint8_t *q, u16x8 low, u16x8 high, i32x4 *dot) {
   const uint8_t *const end = q + 64;
   i32x4 ones[2] = {0}, sixteens[2] = {0};
   do {
@@ -25,23 +24,27 @@ INLINE void q4_dot(const uint8_t *codes, const uint8_t *q, i32x4 *dot) {
 }
 
 /* acc + scale * activation scale * (dot - zero * sum), or with the block's own offset in place of -zero * scale. */
-INLINE f32x4 q4_scale(f32x4 acc, i32x4 dot, const uint8_t *block, const uint8_t *a, uint32_t affine) {
-  const f32x4 product = to_f32x4(dot) * load_splat_f32(a), sum = load_splat_f32(a + 4), scale = load_f16x4(block);
-  if (affine) return madd(scale, product, madd(load_f16x4(block + 16), sum, acc));
+INLINE f32x4 q4_scale(f32x4 acc, i32x4 dot, const uint8_t *block, uint32_t half, const uint8_t *a, uint32_t affine) {
+  const f32x4 product = to_f32x4(dot) * load_splat_f32(a), sum = load_splat_f32(a + 4);
+  const f32x4 scale = load_scales(block, 4, half);
+  if (affine) return madd(scale, product, madd(load_offsets(block, affine, half, scale), sum, acc));
   return madd(scale, madd(sum, splat_f32(-Q4_ZERO), product), acc);
 }
 
 INLINE void q4_gemv(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_t blocks, uint32_t begin, uint32_t end,
                     uint32_t columns, const float *bias, float *y) {
-  const size_t step = packed_block_bytes(4, affine), header = affine ? 32 : 16;
+  const size_t step = packed_block_bytes(4, affine), header = packed_header_bytes(4, affine);
   const uint8_t *block = w + begin * blocks * step;
+  u16x8 low = (u16x8){0} + 0x000f, high = (u16x8){0} + 0x00f0;
+  KEEP(low);
+  KEEP(high);
   for (uint32_t g = begin; g < end; g++) {
     f32x4 acc[2] = {0};
     for (uint32_t b = 0; b < blocks; b++, block += step) {
       const uint8_t *row = a + b * ACTIVATION_BYTES;
       i32x4 dot[2];
-      q4_dot(block + header, row + 8, dot);
-      for (int half = 0; half < 2; half++) acc[half] = q4_scale(acc[half], dot[half], block + 8 * half, row, affine);
+      q4_dot(block + header, row + 8, low, high, dot);
+      for (uint32_t half = 0; half < 2; half++) acc[half] = q4_scale(acc[half], dot[half], block, half, row, affine);
     }
     store_group(y, 8 * g, columns, bias, acc[0], acc[1]);
   }
@@ -59,9 +62,11 @@ INLINE void q4_matmul(const uint8_t *w, uint32_t affine, const uint8_t *a, uint3
 EXPORT void fw_matmul_q4(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_t rows, uint32_t blocks,
                          uint32_t begin, uint32_t end, uint32_t columns, const float *bias, float *y,
                          uint32_t y_stride) {
-  if (affine) {
-    q4_matmul(w, 1, a, rows, blocks, begin, end, columns, bias, y, y_stride);
+  if (affine == FW_OFFSETS) {
+    q4_matmul(w, FW_OFFSETS, a, rows, blocks, begin, end, columns, bias, y, y_stride);
+  } else if (affine == FW_ZERO_POINTS) {
+    q4_matmul(w, FW_ZERO_POINTS, a, rows, blocks, begin, end, columns, bias, y, y_stride);
   } else {
-    q4_matmul(w, 0, a, rows, blocks, begin, end, columns, bias, y, y_stride);
+    q4_matmul(w, FW_SYMMETRIC, a, rows, blocks, begin, end, columns, bias, y, y_stride);
   }
 }

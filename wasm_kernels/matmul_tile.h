@@ -21,7 +21,7 @@ INLINE void widen_block(const uint8_t *block, uint32_t bits, uint32_t affine, ui
   for (uint32_t half = 0; half < 2; half++) {
     const uint32_t column = 2 * side + half;
     scales->scale[column] = load_scales(block, bits, half);
-    if (affine) scales->offset[column] = load_f16x4(block + 16 + 8 * half);
+    if (affine) scales->offset[column] = load_offsets(block, affine, half, scales->scale[column]);
     if (bits != 4) {
       for (uint32_t p = 0; p < 16; p++) wide->pair[p][column] = load_codes(codes, bits, p, half);
       continue;

@@ -12,7 +12,7 @@ static uint32_t groups_per_chunk(const fw_plan *plan, const fw_step *step) {
   const uint32_t groups = (step->columns + 7) / 8, parts = plan->threads * CHUNKS_PER_THREAD;
   if (plan->threads == 1) return groups;
   const uint32_t chunk = (groups + parts - 1) / parts;
-  return (chunk + 3) & ~3u; /* whole quarters for the four streams of one row */
+  return (chunk + 1) & ~1u; /* kernels take two groups at a time */
 }
 
 static int is_matmul(const fw_step *step) { return step->op >= FW_OP_MATMUL_Q4 && step->op <= FW_OP_MATMUL_Q16; }
@@ -26,7 +26,7 @@ static void run_matmul(const fw_plan *plan, const fw_step *s, uint32_t chunk) {
   if (s->op == FW_OP_MATMUL_Q4) {
     fw_matmul_q4(w, s->mode, a, rows, blocks, begin, end, s->columns, bias, y, s->output_stride);
   } else if (s->op == FW_OP_MATMUL_Q8) {
-    fw_matmul_q8(w, a, rows, blocks, begin, end, s->columns, bias, y, s->output_stride);
+    fw_matmul_q8(w, s->mode, a, rows, blocks, begin, end, s->columns, bias, y, s->output_stride);
   } else {
     fw_matmul_q16(w, a, rows, blocks, begin, end, s->columns, bias, y, s->output_stride);
   }

@@ -8,9 +8,10 @@ static float half_value(uint16_t half) {
   return half & 0x8000 ? -value : value;
 }
 
-/* y = x * w^T with x rounded to 16 bits per block of 32; codes as MatMulNBits stores them, offsets may be null. */
+/* y = x * w^T with x rounded to 16 bits per block of 32; codes as MatMulNBits stores them, offsets
+   and zero points (uint8 [columns][blocks]) may be null. */
 EXPORT void fw_reference_matmul_nbits(const float *x, const uint8_t *codes, const uint16_t *scales,
-                                      const uint16_t *offsets, uint32_t rows, uint32_t inner, uint32_t columns,
+                                      const uint16_t *offsets, const uint8_t *points, uint32_t rows, uint32_t inner, uint32_t columns,
                                       uint32_t bits, float *y) {
   const uint32_t blocks = (inner + 31) / 32;
   const float levels = 32767.0f;
@@ -28,7 +29,8 @@ EXPORT void fw_reference_matmul_nbits(const float *x, const uint8_t *codes, cons
         if (largest < 1e-30f) continue;
         const uint8_t *code = codes + ((uint64_t)n * blocks + b) * 4 * bits;
         const double scale = half_value(scales[(uint64_t)n * blocks + b]);
-        const double offset = offsets ? half_value(offsets[(uint64_t)n * blocks + b]) : -scale * (bits == 4 ? 8 : 128);
+        const double zero = points ? points[(uint64_t)n * blocks + b] : bits == 4 ? 8 : 128;
+        const double offset = offsets ? half_value(offsets[(uint64_t)n * blocks + b]) : -scale * zero;
         double sum = 0;
         for (uint32_t k = 0; k < count; k++) {
           const float exact = part[k] * (levels / largest);

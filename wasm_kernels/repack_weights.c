@@ -49,6 +49,22 @@ EXPORT uint32_t fw_repack_scales(const uint16_t *scales, uint32_t source_blocks,
   return 1;
 }
 
+EXPORT void fw_repack_zero_points(const uint8_t *points, uint32_t source_blocks, uint32_t repeat, uint32_t rows,
+                                  uint32_t first_row, uint8_t *packed, uint32_t blocks, uint32_t bits) {
+  const size_t step = packed_block_bytes(bits, FW_ZERO_POINTS);
+  const uint32_t bytes = bits == 4 ? (source_blocks + 1) / 2 : source_blocks;
+  for (uint32_t r = 0; r < rows; r++, points += bytes) {
+    const uint32_t n = first_row + r;
+    uint8_t *block = packed + (size_t)(n / 8) * blocks * step + 16 + 2 * (n & 7);
+    for (uint32_t b = 0; b < blocks; b++, block += step) {
+      const uint32_t at = b / repeat, point = bits == 4 ? (points[at / 2] >> (4 * (at & 1))) & 15 : points[at];
+      const int32_t code_zero = bits == 4 ? 0 : 128; /* 8-bit codes are stored signed */
+      const uint16_t half = f32_to_f16((float)(code_zero - (int32_t)point));
+      __builtin_memcpy(block, &half, 2);
+    }
+  }
+}
+
 /* One column of a 16-bit block: rows first...last take `values`, the others keep what they hold. */
 static uint32_t place_q16(const float *values, size_t stride, uint32_t first, uint32_t last, uint8_t *block, uint32_t c) {
   float column[32], *scale = (float *)block + c, top = 0, squares = 0;

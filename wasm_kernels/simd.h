@@ -12,6 +12,13 @@
    addition per load; from a pointer of its own, a load has its constant offset in the instruction. */
 #define OPAQUE(pointer) __asm__("" : "+r"(pointer))
 
+/* Keeps a constant vector in a register: some engines make a constant anew wherever it is used. */
+#if defined(__wasm__)
+#define KEEP(vector) OPAQUE(vector)
+#else
+#define KEEP(vector) (void)0
+#endif
+
 typedef float f32x4 __attribute__((vector_size(16)));
 typedef int32_t i32x4 __attribute__((vector_size(16)));
 typedef uint32_t u32x4 __attribute__((vector_size(16)));

@@ -14,6 +14,9 @@ export const OP = Object.freeze({
   GATHER_Q4: 10,
 });
 
+/** How a weight follows from its code; the mode of products and lookups. */
+export const AFFINE = Object.freeze({ SYMMETRIC: 0, OFFSETS: 1, ZERO_POINTS: 2 });
+
 export const ROWS = Object.freeze({ ALL: 0, LAST: 1, FIRST: 2 });
 
 export const FUNCTION = Object.freeze({

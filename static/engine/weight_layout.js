@@ -2,6 +2,7 @@
 
 import { cannotLower } from "./graph.js";
 import { FLOAT16 } from "./onnx_model.js";
+import { AFFINE } from "./plan_format.js";
 
 /**
  * @typedef {import("./onnx_model.js").Initializer} Initializer
@@ -102,15 +103,15 @@ export class WeightLayout {
 
   /** @param {LinearWeight[]} weights */
   #nbits(weights) {
-    const [{ bits, inner, blockSize, offsets }] = weights;
-    const affine = offsets ? 1 : 0;
+    const [{ bits, inner }] = weights;
+    const affine = affineOf(weights[0]);
     const blocks = Math.ceil(inner / 32);
-    const sourceBlocks = Math.ceil(inner / blockSize);
-    const repeat = blockSize / 32;
     const columns = weights.reduce((sum, weight) => sum + weight.columns, 0);
     const offset = this.reserve(Math.ceil(columns / 8) * blocks * this.kernels.fw_packed_block_bytes(bits, affine));
     let column = 0;
     for (const weight of weights) {
+      const sourceBlocks = Math.ceil(inner / weight.blockSize);
+      const repeat = weight.blockSize / 32;
       for (const part of weight.values) {
         const start = column;
         this.#place(part, part.dims[0], (kernels, base, source, first, count) => {
@@ -126,6 +127,11 @@ export class WeightLayout {
           Boolean(kernels.fw_repack_scales(source, sourceBlocks, repeat, count, start + first, base + offset, blocks, bits, affine, isOffset)),
         );
       }
+      if (!weight.zeroPoints) continue;
+      this.#place(weight.zeroPoints, weight.columns, (kernels, base, source, first, count) => {
+        kernels.fw_repack_zero_points(source, sourceBlocks, repeat, count, start + first, base + offset, blocks, bits);
+        return true;
+      });
     }
     return offset;
   }
@@ -192,8 +198,13 @@ export class WeightLayout {
   }
 }
 
+/** @param {LinearWeight} weight @returns {number} one of AFFINE */
+export function affineOf({ offsets, zeroPoints }) {
+  return offsets ? AFFINE.OFFSETS : zeroPoints ? AFFINE.ZERO_POINTS : AFFINE.SYMMETRIC;
+}
+
 /** All that decides how a weight is placed: only what is the same in every respect may share a place. @param {LinearWeight} weight */
-function identity({ kind, columns, inner, transposed, bits, blockSize, values, scales, offsets }) {
-  const names = [...values, scales, offsets].map((initializer) => JSON.stringify(initializer?.name));
+function identity({ kind, columns, inner, transposed, bits, blockSize, values, scales, offsets, zeroPoints }) {
+  const names = [...values, scales, offsets, zeroPoints].map((initializer) => JSON.stringify(initializer?.name));
   return [kind, columns, inner, transposed, bits, blockSize, ...names].join(" ");
 }

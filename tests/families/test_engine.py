@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -15,6 +16,7 @@ from convert.families.blocks.heads import TASKS
 from convert.pipeline import convert
 from convert.progress import SilentProgress
 from tests.families import decoders, encoders
+from tests.kernels.native_kernels import stored_zero_points
 from tests.reference.decoder_session import DecoderSession
 from wasm_kernels.build import ROOT, WASM_BUILDS
 
@@ -38,6 +40,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     root = tmp_path_factory.mktemp("engine")
     jobs = [job for name in decoders.CASES for job in decoder_jobs(root / name, name)]
     jobs += [job for name in ENCODERS for task in TASKS for job in encoder_jobs(root / name / task, name, task)]
+    jobs += zero_point_jobs(root / "zero points")
     (root / "jobs.json").write_text(json.dumps(jobs))
     answer = subprocess.run([node, str(COMPARE), str(root / "jobs.json")], check=True, stdout=subprocess.PIPE)
     content: dict[str, Any] = json.loads(answer.stdout)
@@ -68,11 +71,11 @@ def decoder_jobs(root: Path, name: str) -> list[dict[str, Any]]:
     return jobs
 
 
-def encoder_jobs(root: Path, name: str, task: str) -> list[dict[str, Any]]:
+def encoder_jobs(root: Path, name: str, task: str, block_size: int = 32) -> list[dict[str, Any]]:
     """One per dtype; padding, which the engine leaves out, is 0."""
     source = encoders.save_checkpoint(root / "in", name)
     dtypes = (Dtype.FP32, Dtype.Q8, Dtype.Q4)
-    convert(str(source), root / "out", dtypes=list(dtypes), task=task, progress=SilentProgress())
+    convert(str(source), root / "out", dtypes=list(dtypes), task=task, block_size=block_size, progress=SilentProgress())
     inputs = encoders.arrays(encoders.original(name)["tasks"][task]["inputs"])
     padding = inputs["attention_mask"] == 0
     batch = {"inputIds": inputs["input_ids"].tolist(), "attentionMask": inputs["attention_mask"].tolist()}
@@ -92,6 +95,43 @@ def encoder_jobs(root: Path, name: str, task: str) -> list[dict[str, Any]]:
     return jobs
 
 
+def zero_point_jobs(root: Path) -> list[dict[str, Any]]:
+    """One per bits: an encoder with wide blocks and random zero points, as other quantizers choose them."""
+    jobs = []
+    for job in encoder_jobs(root, "bert", "feature-extraction", block_size=64):
+        dtype = job["name"].rsplit(" ", 1)[1]
+        if dtype == "fp32":
+            continue
+        graph = Path(job["graph"])
+        with_zero_points(graph, graph.with_name(f"points_{dtype}.onnx"))
+        inputs = encoders.arrays(encoders.original("bert")["tasks"]["feature-extraction"]["inputs"])
+        session = onnxruntime.InferenceSession(
+            graph.with_name(f"points_{dtype}.onnx"), providers=["CPUExecutionProvider"]
+        )
+        for item, value in zip(session.get_outputs(), session.run(None, inputs), strict=True):
+            value[inputs["attention_mask"] == 0] = 0
+            value.tofile(job["outputs"][item.name]["data"])
+        jobs.append(job | {"name": f"zero points {dtype}", "graph": str(graph.with_name(f"points_{dtype}.onnx"))})
+    return jobs
+
+
+def with_zero_points(graph: Path, target: Path) -> None:
+    """Write the graph anew, over the same external data."""
+    random = np.random.default_rng(3)
+    model = onnx.load(graph, load_external_data=False)
+    for node in model.graph.node:
+        if node.op_type != "MatMulNBits":
+            continue
+        shape = {item.name: item.i for item in node.attribute}
+        blocks = -(-shape["K"] // shape["block_size"])
+        middle = 1 << (shape["bits"] - 1)
+        points = random.integers(middle - 2, middle + 3, (shape["N"], blocks), dtype=np.uint8)
+        stored = stored_zero_points(points, shape["bits"]).ravel()
+        model.graph.initializer.append(onnx.numpy_helper.from_array(stored, f"{node.input[1]}.points"))
+        node.input.append(f"{node.input[1]}.points")
+    onnx.save(model, target)
+
+
 def check(answer: dict[str, Any], tolerance: float) -> None:
     assert "error" not in answer, answer["error"]
     for build, distance in answer["distances"].items():
@@ -109,3 +149,8 @@ def test_decoders_agree_with_onnxruntime(found: dict[str, Any], name: str, kind:
 @pytest.mark.parametrize("kind", ["fp32", "q8", "q4"])
 def test_encoders_agree_with_onnxruntime(found: dict[str, Any], name: str, task: str, kind: str) -> None:
     check(found[f"{name} {task} {kind}"], TOLERANCE[kind])
+
+
+@pytest.mark.parametrize("dtype", ["q8", "q4"])
+def test_zero_points_agree_with_onnxruntime(found: dict[str, Any], dtype: str) -> None:
+    check(found[f"zero points {dtype}"], TOLERANCE[dtype])

@@ -10,6 +10,7 @@ import numpy as np
 from wasm_kernels.build import EXPORTS, native_library
 
 PAGE_TOKENS = 256
+SYMMETRIC, OFFSETS, ZERO_POINTS = range(3)
 
 
 class KvCache(ctypes.Structure):
@@ -47,6 +48,7 @@ class NbitsMatrix:
     codes: np.ndarray  # uint8 [columns, blocks, 4 * bits]
     scales: np.ndarray  # float16 [columns, blocks]
     offsets: np.ndarray | None = None  # float16 [columns, blocks]
+    zero_points: np.ndarray | None = None  # uint8 [columns, blocks]
 
     @property
     def columns(self) -> int:
@@ -56,6 +58,11 @@ class NbitsMatrix:
     def blocks(self) -> int:
         return self.codes.shape[1]
 
+    @property
+    def affine(self) -> int:
+        """One of the kinds of the header."""
+        return OFFSETS if self.offsets is not None else ZERO_POINTS if self.zero_points is not None else SYMMETRIC
+
     def dequantized(self) -> np.ndarray:
         """float64 [columns, inner]."""
         codes = self.codes
@@ -63,18 +70,29 @@ class NbitsMatrix:
             codes = np.stack([codes & 15, codes >> 4], axis=-1).reshape(*codes.shape[:2], 32)
         scales = self.scales.astype(np.float64)[..., None]
         if self.offsets is None:
-            values = (codes.astype(np.float64) - (1 << (self.bits - 1))) * scales
+            middle = 1 << (self.bits - 1)
+            zero = middle if self.zero_points is None else self.zero_points.astype(np.float64)[..., None]
+            values = (codes.astype(np.float64) - zero) * scales
         else:
             values = codes * scales + self.offsets.astype(np.float64)[..., None]
         return values.reshape(self.columns, -1)[:, : self.inner]
 
     @classmethod
-    def random(cls, rng, columns: int, inner: int, bits: int, *, affine: bool = False) -> "NbitsMatrix":
+    def random(cls, rng, columns: int, inner: int, bits: int, *, affine: int = SYMMETRIC) -> "NbitsMatrix":
         blocks = -(-inner // 32)
         codes = rng.integers(0, 256, (columns, blocks, 4 * bits), dtype=np.uint8)
         scales = rng.uniform(-0.02, 0.02, (columns, blocks)).astype(np.float16)
-        offsets = rng.uniform(-0.2, 0.2, (columns, blocks)).astype(np.float16) if affine else None
-        return cls(bits, inner, codes, scales, offsets)
+        offsets = rng.uniform(-0.2, 0.2, (columns, blocks)).astype(np.float16) if affine == OFFSETS else None
+        points = rng.integers(0, 1 << bits, (columns, blocks), dtype=np.uint8) if affine == ZERO_POINTS else None
+        return cls(bits, inner, codes, scales, offsets, points)
+
+
+def stored_zero_points(points: np.ndarray, bits: int) -> np.ndarray:
+    """uint8 [columns, blocks] as MatMulNBits stores them: two to a byte when they have 4 bits."""
+    if bits == 8:
+        return points
+    even = np.pad(points, ((0, 0), (0, points.shape[1] % 2)))
+    return np.ascontiguousarray(even[:, ::2] | (even[:, 1::2] << 4))
 
 
 def pointer(array: np.ndarray | None) -> ctypes.c_void_p:
@@ -107,7 +125,7 @@ class NativeKernels:
 
     def pack(self, matrix: NbitsMatrix) -> np.ndarray:
         """The matrix in the kernels' layout."""
-        affine = int(matrix.offsets is not None)
+        affine = matrix.affine
         step = self.packed_block_bytes(matrix.bits, affine)
         packed = np.zeros(-(-matrix.columns // 8) * matrix.blocks * step, np.uint8)
         shape = (packed, matrix.blocks, matrix.bits, affine)
@@ -115,6 +133,9 @@ class NativeKernels:
         assert self.repack_scales(matrix.scales, matrix.blocks, 1, matrix.columns, 0, *shape, 0) == 1
         if matrix.offsets is not None:
             assert self.repack_scales(matrix.offsets, matrix.blocks, 1, matrix.columns, 0, *shape, 1) == 1
+        if matrix.zero_points is not None:
+            stored = stored_zero_points(matrix.zero_points, matrix.bits)
+            self.repack_zero_points(stored, matrix.blocks, 1, matrix.columns, 0, packed, matrix.blocks, matrix.bits)
         return packed
 
     def quantize(self, x: np.ndarray, bits: int) -> np.ndarray:
@@ -131,15 +152,15 @@ class NativeKernels:
         for begin, end in pairwise(bounds):
             rest = (activations, x.shape[0], matrix.blocks, begin, end, matrix.columns, bias, y, matrix.columns)
             if matrix.bits == 4:
-                self.matmul_q4(packed, int(matrix.offsets is not None), *rest)
+                self.matmul_q4(packed, matrix.affine, *rest)
             else:
-                self.matmul_q8(packed, *rest)
+                self.matmul_q8(packed, matrix.affine, *rest)
         return y
 
     def reference(self, matrix: NbitsMatrix, x: np.ndarray) -> np.ndarray:
         y = np.zeros((x.shape[0], matrix.columns), np.float32)
         shape = (x.shape[0], matrix.inner, matrix.columns, matrix.bits, y)
-        self.reference_matmul_nbits(x, matrix.codes, matrix.scales, matrix.offsets, *shape)
+        self.reference_matmul_nbits(x, matrix.codes, matrix.scales, matrix.offsets, matrix.zero_points, *shape)
         return y
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tests.kernels.native_kernels import NbitsMatrix
+from tests.kernels.native_kernels import OFFSETS, SYMMETRIC, ZERO_POINTS, NbitsMatrix, stored_zero_points
 
-FORMATS = [(4, False), (4, True), (8, False)]
+FORMATS = [(4, SYMMETRIC), (4, OFFSETS), (4, ZERO_POINTS), (8, SYMMETRIC), (8, ZERO_POINTS)]
 SHAPES = [(1, 1, 1), (1, 32, 8), (1, 40, 9), (1, 576, 72), (1, 96, 333), (2, 64, 16), (5, 100, 37), (33, 64, 24)]
 
 
@@ -62,6 +62,20 @@ def test_adds_bias(kernels, rng, bits, affine):
 
 
 @pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("block_size", [64, 128, 256])
+def test_wide_blocks_repeat_their_zero_point(kernels, rng, bits, block_size):
+    matrix = NbitsMatrix.random(rng, 11, 288, bits, affine=ZERO_POINTS)
+    repeat = block_size // 32
+    wide = matrix.zero_points[:, ::repeat].copy()
+    matrix.zero_points[:] = np.repeat(wide, repeat, axis=1)[:, : matrix.blocks]
+    packed = kernels.pack(matrix)
+    kernels.repack_zero_points(
+        stored_zero_points(wide, bits), wide.shape[1], repeat, 11, 0, packed, matrix.blocks, bits
+    )
+    np.testing.assert_array_equal(packed, kernels.pack(matrix))
+
+
+@pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 def test_not_finite_activations_give_nan(kernels, rng, bits, bad):
     matrix = NbitsMatrix.random(rng, 8, 64, bits)
@@ -95,13 +109,13 @@ def test_wide_blocks_repeat_their_scale(kernels, rng):
     np.testing.assert_array_equal(packed, kernels.pack(narrow))
 
 
-@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("affine", [SYMMETRIC, OFFSETS])
 @pytest.mark.parametrize("width", [72, 64, 5])
 def test_gathers_rows_of_a_packed_table_of_4_bits(kernels, rng, affine, width):
     matrix = NbitsMatrix.random(rng, 19, width, 4, affine=affine)
     ids = np.array([18, 0, 7, 8, 8], np.uint32)
     y = np.zeros((5, width), np.float32)
-    kernels.gather_q4(kernels.pack(matrix), int(affine), matrix.blocks, ids, 5, width, y, width)
+    kernels.gather_q4(kernels.pack(matrix), affine, matrix.blocks, ids, 5, width, y, width)
     np.testing.assert_allclose(y, matrix.dequantized()[ids], rtol=1e-5, atol=1e-7)
 
 

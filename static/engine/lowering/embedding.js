@@ -2,6 +2,7 @@
 
 import { cannotLower } from "../graph.js";
 import { OP, ROWS } from "../plan_format.js";
+import { affineOf } from "../weight_layout.js";
 import { read } from "./context.js";
 import { rowTable } from "./row_table.js";
 
@@ -28,7 +29,7 @@ export function lowerEmbedding(context, node) {
   context.emit({
     op: !quantized ? OP.GATHER_F32 : weight.bits === 4 ? OP.GATHER_Q4 : OP.GATHER_Q8,
     rowsKind: ROWS.ALL,
-    mode: weight.offsets ? 1 : 0,
+    mode: affineOf(weight),
     input: { rows },
     weight: { weight: quantized ? context.weights.matrix([weight]) : context.weights.table(weight) },
     width: weight.inner,

@@ -2,6 +2,7 @@
 
 import { cannotLower } from "../graph.js";
 import { OP } from "../plan_format.js";
+import { affineOf } from "../weight_layout.js";
 import { read } from "./context.js";
 
 /**
@@ -16,7 +17,7 @@ const PRODUCTS = Object.freeze({ 4: OP.MATMUL_Q4, 8: OP.MATMUL_Q8, 16: OP.MATMUL
 export function lowerLinear(context, node) {
   const { parts } = /** @type {import("../passes/form_linear.js").LinearDetail} */ (node.detail);
   const weights = parts.map(({ weight }) => weight);
-  const [{ kind, bits, inner, offsets }] = weights;
+  const [{ kind, bits, inner }] = weights;
   const value = context.value(node.inputs[0]);
   if (value.width !== inner || value.heads !== 1) throw cannotLower(node, `its input has ${value.width} columns, its weight ${inner}`);
   const columns = weights.reduce((sum, weight) => sum + weight.columns, 0);
@@ -26,7 +27,7 @@ export function lowerLinear(context, node) {
   context.emit({
     op: PRODUCTS[codeBits],
     rowsKind: value.rowsKind,
-    mode: offsets ? 1 : 0,
+    mode: affineOf(weights[0]),
     input: context.quantize(value, codeBits),
     weight: { weight: context.weights.matrix(weights) },
     ...(biased && { bias: { weight: context.weights.biases(parts.map(({ weight, bias }) => ({ bias, columns: weight.columns }))) } }),

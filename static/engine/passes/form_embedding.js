@@ -27,7 +27,7 @@ function formFloat(graph, node) {
   const values = weightParts(graph, node.inputs[0]);
   if (!values?.every(({ dims, dataType }) => dims.length === 2 && dims[1] === values[0].dims[1] && (dataType === FLOAT || dataType === FLOAT16))) return;
   const columns = values.reduce((sum, { dims }) => sum + dims[0], 0);
-  const weight = { kind: "float", columns, inner: values[0].dims[1], values, transposed: false, bits: 0, blockSize: 0, scales: null, offsets: null };
+  const weight = { kind: "float", columns, inner: values[0].dims[1], values, transposed: false, bits: 0, blockSize: 0, scales: null, offsets: null, zeroPoints: null };
   graph.replace([node], madeNode("Embedding", node.name, [node.inputs[1]], node.outputs, { weight }));
 }
 

@@ -22,6 +22,7 @@ import { FLOAT, FLOAT16, UINT8 } from "../onnx_model.js";
  * @property {number} blockSize of codes
  * @property {Initializer | null} scales float16 [columns, blocks]
  * @property {Initializer | null} offsets float16 [columns, blocks] of affine blocks
+ * @property {Initializer | null} zeroPoints uint8 [columns, blocks], two to a byte when they have 4 bits
  */
 
 /**
@@ -58,14 +59,15 @@ function floatWeight(graph, node, transposed) {
   const width = values[0].dims[1];
   if (!values.every(({ dims }) => dims[1] === width)) return null;
   const [columns, inner] = transposed ? [width, rows] : [rows, width];
-  return { kind: "float", columns, inner, values, transposed, bits: 0, blockSize: 0, scales: null, offsets: null };
+  return { kind: "float", columns, inner, values, transposed, bits: 0, blockSize: 0, scales: null, offsets: null, zeroPoints: null };
 }
 
 /** @param {Graph} graph @param {Node} node @returns {LinearWeight} */
 function nbitsWeight(graph, node) {
   const { K, N, bits, block_size: blockSize } = /** @type {Record<string, number>} */ (node.attributes);
-  if (node.inputs.slice(3).some(Boolean)) throw cannotLower(node, "zero points, reordering and bias inputs have no kernel");
-  return blockWeight(graph, node, node.inputs[1], node.inputs[2], { columns: N, inner: K, bits, blockSize });
+  if (node.inputs.slice(4).some(Boolean)) throw cannotLower(node, "reordering and bias inputs have no kernel");
+  const weight = blockWeight(graph, node, node.inputs[1], node.inputs[2], { columns: N, inner: K, bits, blockSize });
+  return { ...weight, zeroPoints: zeroPointsOf(graph, node, weight) };
 }
 
 /**
@@ -91,7 +93,20 @@ export function blockWeight(graph, node, codesName, scalesName, { columns, inner
   if (scales?.length !== 1 || scales[0].dataType !== FLOAT16 || scales[0].byteLength !== 2 * columns * blocks) {
     throw cannotLower(node, `its scales are no float16 [${columns}, ${blocks}]`);
   }
-  return { kind: "nbits", columns, inner, values, transposed: false, bits, blockSize, scales: scales[0], offsets: affineOffsets(graph, node, scales[0]) };
+  return { kind: "nbits", columns, inner, values, transposed: false, bits, blockSize, scales: scales[0], offsets: affineOffsets(graph, node, scales[0]), zeroPoints: null };
+}
+
+/** @param {Graph} graph @param {Node} node @param {LinearWeight} weight @returns {Initializer | null} */
+function zeroPointsOf(graph, node, { columns, inner, bits, blockSize, offsets }) {
+  const name = node.inputs[3];
+  if (!name) return null;
+  const points = graph.initializers.get(name);
+  const bytes = Math.ceil((Math.ceil(inner / blockSize) * bits) / 8);
+  if (points?.dataType !== UINT8 || points.byteLength !== columns * bytes) {
+    throw cannotLower(node, `its zero points are no uint8 [${columns}, ${bytes}]`);
+  }
+  if (offsets) throw cannotLower(node, "blocks with offsets and zero points have no kernel");
+  return points;
 }
 
 /**

@@ -17,7 +17,7 @@ export function mergeProjections(graph) {
     const { weight } = /** @type {LinearDetail} */ (node.detail).parts[0];
     // Columns are packed in eights: only whole groups can lie side by side. A shared table keeps its own place.
     if (weight.columns % 8 !== 0 || tables.has(weight.values[0])) continue;
-    const key = [node.inputs[0], weight.kind, weight.bits, weight.inner, weight.offsets !== null].join("|");
+    const key = [node.inputs[0], weight.kind, weight.bits, weight.inner, weight.offsets !== null, weight.zeroPoints !== null].join("|");
     families.set(key, [...(families.get(key) ?? []), node]);
   }
   for (const nodes of families.values()) {

@@ -3,12 +3,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { instantiateKernels } from "../../../static/engine/kernels.js";
+import { AFFINE } from "../../../static/engine/plan_format.js";
 import { BUILDS, compileKernels, kernelsMissing } from "../engine/node_engine.mjs";
 
 const FORMATS = [
-  { bits: 4, affine: 0 },
-  { bits: 4, affine: 1 },
-  { bits: 8, affine: 0 },
+  { bits: 4, affine: AFFINE.SYMMETRIC },
+  { bits: 4, affine: AFFINE.OFFSETS },
+  { bits: 4, affine: AFFINE.ZERO_POINTS },
+  { bits: 8, affine: AFFINE.SYMMETRIC },
+  { bits: 8, affine: AFFINE.ZERO_POINTS },
 ];
 const SHAPES = [
   [1, 32, 8],
@@ -37,7 +40,7 @@ function half(x) {
 const halfValue = (bits) => (1 + (bits & 1023) / 1024) * 2 ** ((bits >> 10) - 15);
 
 /** The product as plain loops, with activations rounded as the kernels round them. */
-function plainProduct({ bits, affine }, [rows, inner, columns], { x, codes, scales, offsets }) {
+function plainProduct({ bits, affine }, [rows, inner, columns], { x, codes, scales, offsets, points }) {
   const blocks = Math.ceil(inner / 32);
   const levels = 32767;
   const y = new Float64Array(rows * columns);
@@ -52,7 +55,8 @@ function plainProduct({ bits, affine }, [rows, inner, columns], { x, codes, scal
       for (let n = 0; n < columns; n++) {
         const block = n * blocks + b;
         const scale = halfValue(scales[block]);
-        const offset = affine ? halfValue(offsets[block]) : -scale * 2 ** (bits - 1);
+        const zero = affine === AFFINE.ZERO_POINTS ? points[block] : 2 ** (bits - 1);
+        const offset = affine === AFFINE.OFFSETS ? halfValue(offsets[block]) : -scale * zero;
         rounded.forEach((value, k) => {
           const code = bits === 8 ? codes[block * 32 + k] : (codes[block * 16 + (k >> 1)] >> (4 * (k & 1))) & 15;
           y[r * columns + n] += (largest / levels) * value * (scale * code + offset);
@@ -63,8 +67,16 @@ function plainProduct({ bits, affine }, [rows, inner, columns], { x, codes, scal
   return y;
 }
 
+/** Numbers of 4 bits, two to a byte and whole bytes to a row. */
+function packNibbles(points, columns, blocks) {
+  const bytes = Math.ceil(blocks / 2);
+  const stored = new Uint8Array(columns * bytes);
+  points.forEach((point, at) => (stored[Math.floor(at / blocks) * bytes + ((at % blocks) >> 1)] |= point << (4 * (at % blocks & 1))));
+  return stored;
+}
+
 /** The product by a build's kernels. */
-function kernelProduct(kernels, { bits, affine }, [rows, inner, columns], { x, codes, scales, offsets }) {
+function kernelProduct(kernels, { bits, affine }, [rows, inner, columns], { x, codes, scales, offsets, points }) {
   const { memory } = kernels;
   const blocks = Math.ceil(inner / 32);
   const groups = Math.ceil(columns / 8);
@@ -76,19 +88,23 @@ function kernelProduct(kernels, { bits, affine }, [rows, inner, columns], { x, c
   const packed = memory.allocate(groups * blocks * kernels.fw_packed_block_bytes(bits, affine));
   kernels.fw_repack_codes(place(codes), blocks, columns, 0, packed, blocks, bits, affine);
   kernels.fw_repack_scales(place(scales), blocks, 1, columns, 0, packed, blocks, bits, affine, 0);
-  if (affine) kernels.fw_repack_scales(place(offsets), blocks, 1, columns, 0, packed, blocks, bits, affine, 1);
+  if (affine === AFFINE.ZERO_POINTS) {
+    const stored = bits === 8 ? points : packNibbles(points, columns, blocks);
+    kernels.fw_repack_zero_points(place(stored), blocks, 1, columns, 0, packed, blocks, bits);
+  }
+  if (affine === AFFINE.OFFSETS) kernels.fw_repack_scales(place(offsets), blocks, 1, columns, 0, packed, blocks, bits, affine, 1);
   const activations = memory.allocate(rows * blocks * kernels.fw_activation_block_bytes());
   kernels.fw_quantize_rows(place(x), inner, activations, rows, inner, bits);
   const y = memory.allocate(4 * rows * columns);
   const rest = [activations, rows, blocks, 0, groups, columns, 0, y, columns];
   if (bits === 4) kernels.fw_matmul_q4(packed, affine, ...rest);
-  else kernels.fw_matmul_q8(packed, ...rest);
+  else kernels.fw_matmul_q8(packed, affine, ...rest);
   return memory.floats(y, rows * columns).slice();
 }
 
 for (const { file, shared } of BUILDS) {
   for (const format of FORMATS) {
-    test(`${file} matches plain loops at ${format.bits} bits${format.affine ? ", affine" : ""}`, { skip: kernelsMissing }, async () => {
+    test(`${file} matches plain loops at ${format.bits} bits${["", ", with offsets", ", with zero points"][format.affine]}`, { skip: kernelsMissing }, async () => {
       const kernels = await instantiateKernels(await compileKernels(file), shared);
       for (const shape of SHAPES) {
         const [rows, inner, columns] = shape;
@@ -99,6 +115,7 @@ for (const { file, shared } of BUILDS) {
           codes: Uint8Array.from({ length: blocks * 4 * format.bits }, () => 256 * next()),
           scales: Uint16Array.from({ length: blocks }, () => half(next())),
           offsets: Uint16Array.from({ length: blocks }, () => half(next())),
+          points: Uint8Array.from({ length: blocks }, () => 2 ** format.bits * next()),
         };
         const expected = plainProduct(format, shape, data);
         const found = kernelProduct(kernels, format, shape, data);
