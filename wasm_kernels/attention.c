@@ -15,22 +15,30 @@ typedef struct {
   uint32_t begin[GROUP], end[GROUP]; /* the keys that a query sees */
 } query_group;
 
-/* Keys in 4 * `vectors` lanes: as many as leave registers for `count` queries. */
+/* Vectors of 4 that a pass handles at once: the queries' sums and factors have to fit 15 registers beside them. */
+INLINE uint32_t lanes_of(uint32_t count) { return count > 2 ? 2 : 4; }
+
+/* Scores of the keys in 4 * `vectors` lanes. Both this and accumulate_lanes stay loops over pointers of their own: see
+   OPAQUE, and matmul_tile.h. */
 INLINE void score_lanes(query_group *g, uint32_t count, uint32_t vectors, uint32_t key, const uint8_t *keys,
                         uint32_t dim, uint32_t type) {
-  f32x4 acc[GROUP][4], lane[4];
-  for (uint32_t i = 0; i < count; i++) {
-    for (uint32_t n = 0; n < vectors; n++) acc[i][n] = splat_f32(0.0f);
-  }
-  for (uint32_t d = 0; d < dim; d++) {
-    for (uint32_t n = 0; n < vectors; n += 2) {
-      load_elements(keys, d * KEY_BLOCK + key + 4 * n, type, &lane[n], &lane[n + 1]);
+  const float *q = g->query[0], *const end = q + dim;
+  const uint8_t *row[2];
+  f32x4 acc[GROUP][4] = {0}, lane[4];
+  for (uint32_t n = 0; n < vectors / 2; n++) row[n] = keys + (key + KEY_LANES * n) * dim * element_bytes(type);
+  do {
+    OPAQUE(q);
+    for (uint32_t n = 0; n < vectors / 2; n++) {
+      OPAQUE(row[n]);
+      load_elements(row[n], 0, type, &lane[2 * n], &lane[2 * n + 1]);
+      row[n] += KEY_LANES * element_bytes(type);
     }
     for (uint32_t i = 0; i < count; i++) {
-      const f32x4 factor = load_splat_f32(&g->query[i][d]);
+      const f32x4 factor = load_splat_f32(q + i * FW_MAX_HEAD_DIM);
       for (uint32_t n = 0; n < vectors; n++) acc[i][n] = madd(lane[n], factor, acc[i][n]);
     }
-  }
+    q++;
+  } while (q != end);
   for (uint32_t i = 0; i < count; i++) {
     for (uint32_t n = 0; n < vectors; n++) store_f32x4(&g->scores[i][key + 4 * n], acc[i][n]);
   }
@@ -67,20 +75,24 @@ INLINE void shape_scores(float *scores, const float *scales, uint32_t type, floa
 
 /* acc[i] = acc[i] * factor[i] + p[i] . values, for elements d... of `used` keys. */
 INLINE void accumulate_lanes(query_group *g, uint32_t count, uint32_t vectors, uint32_t d, const uint8_t *values,
-                             uint32_t used, uint32_t dim, uint32_t type) {
+                             uint32_t used, uint32_t type) {
+  const float *p = g->scores[0], *const end = p + used;
   f32x4 sum[GROUP][4], lane[4];
   for (uint32_t i = 0; i < count; i++) {
     for (uint32_t n = 0; n < vectors; n++) sum[i][n] = load_f32x4(&g->acc[i][d + 4 * n]) * splat_f32(g->factor[i]);
   }
-  for (uint32_t key = 0; key < used; key++) {
-    for (uint32_t n = 0; n < vectors; n += 2) {
-      load_elements(values, key * dim + d + 4 * n, type, &lane[n], &lane[n + 1]);
-    }
+  values += KEY_BLOCK * d * element_bytes(type);
+  do {
+    OPAQUE(values);
+    OPAQUE(p);
+    for (uint32_t n = 0; n < vectors; n += 2) load_elements(values, KEY_BLOCK * 4 * n, type, &lane[n], &lane[n + 1]);
     for (uint32_t i = 0; i < count; i++) {
-      const f32x4 weight = load_splat_f32(&g->scores[i][key]);
+      const f32x4 weight = load_splat_f32(p + i * KEY_BLOCK);
       for (uint32_t n = 0; n < vectors; n++) sum[i][n] = madd(lane[n], weight, sum[i][n]);
     }
-  }
+    values += VALUE_LANES * element_bytes(type);
+    p++;
+  } while (p != end);
   for (uint32_t i = 0; i < count; i++) {
     for (uint32_t n = 0; n < vectors; n++) store_f32x4(&g->acc[i][d + 4 * n], sum[i][n]);
   }
@@ -91,7 +103,7 @@ INLINE uint32_t clamp_u32(uint32_t x, uint32_t low, uint32_t high) { return x < 
 /* The keys begin..end (begin a multiple of KEY_BLOCK) for all queries of a group. */
 INLINE void attend_group(const fw_kv_cache *cache, uint32_t kv_head, query_group *g, uint32_t count, uint32_t key_base,
                          uint32_t begin, uint32_t end, float softcap, uint32_t type) {
-  const uint32_t dim = cache->head_dim, vectors = count == GROUP ? 2 : 4, bytes = element_bytes(type);
+  const uint32_t dim = cache->head_dim, vectors = lanes_of(count), bytes = element_bytes(type);
   for (uint32_t key = begin; key < end; key += KEY_BLOCK) {
     const uint32_t slot = key_base + key, used = end - key < KEY_BLOCK ? end - key : KEY_BLOCK;
     const kv_head_page page = head_page(cache, slot, kv_head, type);
@@ -109,8 +121,8 @@ INLINE void attend_group(const fw_kv_cache *cache, uint32_t kv_head, query_group
     }
     const uint8_t *values = page.values + token * dim * bytes;
     uint32_t d = 0;
-    for (; d + 4 * vectors <= dim; d += 4 * vectors) accumulate_lanes(g, count, vectors, d, values, used, dim, type);
-    if (d < dim) accumulate_lanes(g, count, 2, d, values, used, dim, type);
+    for (; d + 4 * vectors <= dim; d += 4 * vectors) accumulate_lanes(g, count, vectors, d, values, used, type);
+    if (d < dim) accumulate_lanes(g, count, 2, d, values, used, type);
   }
 }
 

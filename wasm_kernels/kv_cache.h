@@ -1,12 +1,15 @@
 /* Owns the layout of cached keys and values, and the conversion between their elements and float32.
 
-   page, at layer_offset + head * head bytes: keys [FW_PAGE_TOKENS / 32][head_dim][32], values [FW_PAGE_TOKENS][head_dim];
-   8-bit elements are followed by the scales of the keys, then of the values, float [FW_PAGE_TOKENS] each. */
+   page, at layer_offset + head * head bytes: keys [FW_PAGE_TOKENS / 8][head_dim][8 tokens], values
+   [FW_PAGE_TOKENS / 32][head_dim / 8][32 tokens][8]; 8-bit elements are followed by the scales of the keys, then of the
+   values, float [FW_PAGE_TOKENS] each. Every pass of attention reads its part in order: memory is faster that way. */
 #pragma once
 #include "featherweight_kernels.h"
 #include "float_math.h"
 
+#define KEY_LANES 8
 #define KEY_BLOCK 32 /* keys per step of the softmax */
+#define VALUE_LANES 8
 
 INLINE uint32_t element_bytes(uint32_t type) { return type == FW_KV_F32 ? 4 : type == FW_KV_F16 ? 2 : 1; }
 
