@@ -26,7 +26,7 @@ ROLES = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_
 def save_tokenizer(directory: Path, *, marks: bool, vocab_size: int = 295) -> None:
     """Words split at spaces; ``marks`` puts [CLS] before and [SEP] after a text. [MASK] is the last word there is."""
     known = [*SPECIAL, *WORDS[: vocab_size - len(SPECIAL) - 1], "[MASK]"]
-    tokenizer = Tokenizer(models.WordLevel({word: at for at, word in enumerate(known)}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece({word: at for at, word in enumerate(known)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.add_special_tokens(["[PAD]", "[CLS]", "[SEP]", "[MASK]"])
     if marks:

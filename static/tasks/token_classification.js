@@ -38,7 +38,7 @@ export class TokenClassification {
       const { ids } = rows[at];
       const spans = tokenSpans(texts[at], ids, this.#runner.tokenizer);
       const tokens = ids.flatMap((id, token) => {
-        if (this.#runner.tokenizer.isSpecial(id)) return [];
+        if (!this.#runner.tokenizer.isText(id)) return [];
         const scores = softmax(valuesAt(logits, row, token));
         const best = scores.indexOf(Math.max(...scores));
         return [{ label: this.#labels[best], score: scores[best], ids: [id], token, span: spans[token] }];

@@ -10,13 +10,36 @@
 export function tokenSpans(text, ids, tokenizer) {
   const { folded, starts, ends } = fold(text);
   let cursor = 0;
-  return ids.map((id) => {
+  /** @type {([number, number] | null)[]} */
+  const spans = ids.map((id) => {
     const surface = tokenizer.isSpecial(id) ? "" : surfaceOf(id, tokenizer);
     const found = surface === "" ? -1 : folded.indexOf(surface, cursor);
     if (found < 0) return null;
     cursor = found + surface.length;
     return [starts[found], ends[cursor - 1]];
   });
+  const places = ids.map((id, at) => (tokenizer.isText(id) ? at : -1)).filter((at) => at >= 0);
+  places.forEach((at, order) => {
+    spans[at] ??= between(text, order > 0 ? spans[places[order - 1]] : [0, 0], spans[places[order + 1] ?? -1], order === places.length - 1);
+  });
+  return spans;
+}
+
+/**
+ * An unknown token between two that were found is what stands between them.
+ * @param {string} text
+ * @param {[number, number] | null} before
+ * @param {[number, number] | null | undefined} after
+ * @param {boolean} last whether nothing comes after
+ * @returns {[number, number] | null}
+ */
+function between(text, before, after, last) {
+  const stop = last ? text.length : after?.[0];
+  if (!before || stop === undefined) return null;
+  const gap = text.slice(before[1], stop);
+  const start = before[1] + gap.length - gap.trimStart().length;
+  const end = start + gap.trim().length;
+  return end > start ? [start, end] : null;
 }
 
 /**

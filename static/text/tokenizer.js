@@ -115,6 +115,11 @@ export class Tokenizer {
     return this.#special.has(id);
   }
 
+  /** Whether the token stands for a part of a text, be it an unknown one. @param {number} id */
+  isText(id) {
+    return !this.#special.has(id) || this.tokenOf(id) === this.specialTokens.unk_token;
+  }
+
   /** Whether the token was added to the vocabulary beside the trained ones. @param {number} id */
   isAdded(id) {
     return this.#added.has(id);

@@ -26,9 +26,11 @@ test("the_same_word_is_found_where_it_stands", { skip: missing(MINILM) }, () => 
   assert.deepEqual(spans, [[0, 2], [3, 5], [6, 8], [9, 12], [13, 15], [16, 18]]);
 });
 
-test("what_the_vocabulary_does_not_know_has_no_place", { skip: missing(MINILM) }, () => {
+test("what_the_vocabulary_does_not_know_is_between_its_neighbours", { skip: missing(MINILM) }, () => {
   const tokenizer = openTokenizer(MINILM);
-  assert.deepEqual(words("red 𒀀 blue", tokenizer), [null, "red", null, "blue", null]);
+  assert.deepEqual(words("red 𒀀 blue", tokenizer), [null, "red", "𒀀", "blue", null]);
+  assert.deepEqual(words(" 𒀀 blue 𒀁 ", tokenizer), [null, "𒀀", "blue", "𒀁", null]);
+  assert.deepEqual(words("red 𒀀 𒀁 blue", tokenizer), [null, "red", null, null, "blue", null]);
 });
 
 test("byte_tokens_are_found_one_by_one", () => {
