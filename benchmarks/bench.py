@@ -95,14 +95,14 @@ class Bench:
     def encoder(self, subject: Subject) -> dict[str, Any]:
         """Load, milliseconds of three batches, memory."""
         batches = {f"{rows}x{tokens}": texts.batch(rows, tokens) for rows, tokens in ((1, 16), (1, 128), (8, 128))}
-        repeats = 2 * self.effort.repeats + 1
+        repeats = self.effort.repeats + 2
         if subject.native:
             options = {"threads": self.threads, **subject.options}
             return process.ask(subject.driver, {"options": options, "batches": batches, "repeats": repeats})
         measures: dict[str, Any] = {}
         with self.second_visit(subject, batches["1x16"], measures) as visit:
             visit.call("warmUp", milliseconds=1000 * self.effort.warm_s, **batches["1x128"])
-            limit = {"repeats": repeats, "limit_ms": 1000 * self.effort.limit_s / 2}
+            limit = {"repeats": repeats, "limit_ms": 1000 * self.effort.limit_s / 3}
             for name, batch in batches.items():
                 measures[f"{name}_ms"] = visit.call("encode", **limit, **batch)
         return measures

@@ -105,10 +105,13 @@ def busy_table(rows: list[Row]) -> str:
 
 
 def context_table(rows: list[Row]) -> str:
-    """Milliseconds per token by the tokens before it."""
-    columns: dict[str, Cell] = {"Runtime": lambda row: row.runtime, "Format": lambda row: row.format}
-    columns |= {f"after {length}, ms/token": _figure(f"at_{length}_ms") for length in context.LENGTHS}
-    return _table(columns, rows)
+    """Milliseconds per token by the tokens before it, and what they would be if only bytes counted."""
+    lines = [["", *(f"after {length}, ms/token" for length in context.LENGTHS)]]
+    lines.append(["---"] * len(lines[0]))
+    for row in rows:
+        for title, measure in ((f"{row.runtime} {row.format}", "at"), ("by bytes of weights and cache", "by_bytes")):
+            lines.append([title, *(_short(row.median(f"{measure}_{length}_ms")) for length in context.LENGTHS)])
+    return _lines(lines) if rows else ""
 
 
 def comparisons(results: Results) -> str:
