@@ -1,17 +1,18 @@
 """Runs a conversion from source to published model directory: read, build, stream, hash, write the manifest last."""
 
-import json
 import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
 from pathlib import Path
-from typing import Any
 
 from convert import __version__, manifest
+from convert.budget import choices, within
 from convert.calibration import Calibration, calibrated
 from convert.checkpoint.checkpoint import Checkpoint
 from convert.checkpoint.finite import finite_view
@@ -23,7 +24,7 @@ from convert.families.exported import exported_family
 from convert.families.family import Family
 from convert.graph.cost import FLOAT_BYTES, graph_cost
 from convert.graph.serialize import to_bytes, to_model
-from convert.planning import BuiltGraph, Plan, plan_variant
+from convert.planning import BuiltGraph, Plan, config_bytes, plan_variant
 from convert.progress import Progress
 from convert.publish import staging
 from convert.quantize.native import quantizer_name
@@ -59,6 +60,8 @@ class ConversionReport:
     """What rounded the weights: "native" or "numpy", to the same bytes."""
     nonfinite: tuple[str, ...]
     """Tensors that had weights which are NaN or infinite, taken as 0."""
+    recipe: Recipe
+    """The one that was given, and the rules that a target size added."""
 
 
 def convert(
@@ -75,6 +78,7 @@ def convert(
     method: Method = Method.RTN,
     recipe: Recipe | None = None,
     calibration_text: str | None = None,
+    target_bytes: int | None = None,
     progress: Progress,
 ) -> ConversionReport:
     """Convert ``source`` into the model directory ``out_dir``, which appears complete or not at all.
@@ -90,7 +94,8 @@ def convert(
         allow_nonfinite: take weights that are NaN or infinite as 0, instead of refusing them.
         method: how weights are rounded that are not taken over as they are.
         recipe: other formats for some matrices of the quantized variants.
-        calibration_text: what GPTQ reads to see the inputs of the matrices.
+        calibration_text: what the model reads so that GPTQ and ``target_bytes`` see the inputs of the matrices.
+        target_bytes: of the download at most, for the one variant that is made; gives more bits where they save most.
 
     Raises:
         FeatherweightError: the source is bad, unsupported or missing, or the output cannot be written.
@@ -109,13 +114,18 @@ def convert(
         family, task = _open_family(checkpoint, task, progress, stack)
         wanted = tuple(dict.fromkeys(dtypes or family.default_dtypes))
         formats = Formats(block_size, embedding_bits, method, recipe or Recipe())
-        plans = [plan_variant(family, checkpoint, task, dtype, formats) for dtype in wanted]
-        total_bytes = sum(plan.weight_bytes for plan in plans)
-        if any(Method.GPTQ in plan.methods for plan in plans):
-            exact = plan_variant(family, checkpoint, task, Dtype.FP32, formats)
+        build = partial(plan_variant, family, checkpoint, task)
+        plans = [build(dtype, formats) for dtype in wanted]
+        calibration = None
+        if calibration_text is not None or any(Method.GPTQ in plan.methods for plan in plans):
+            exact = build(Dtype.FP32, formats)
             calibration = stack.enter_context(_calibrated(exact, calibration_text, progress))
-            for plan in plans:
-                plan.compensate(calibration)
+        if target_bytes is not None:
+            formats = _formats_within(target_bytes, plans, partial(build, wanted[0]), formats, calibration, progress)
+            plans = [build(wanted[0], formats)]
+        for plan in plans:
+            plan.compensate(calibration)
+        total_bytes = sum(plan.weight_bytes for plan in plans)
         # What was replaced in files that are not read again would go unsaid.
         key = "" if allow_nonfinite else _key(checkpoint, plans, task, [repr(formats), calibration_text])
         with staging(out_dir, needed_bytes=total_bytes, key=key) as directory:
@@ -123,7 +133,13 @@ def convert(
             journal = Journal(directory)
             content = _write(directory, checkpoint, plans, model_id or out_dir.resolve().name, task, journal, progress)
     return ConversionReport(
-        out_dir, content, time.monotonic() - started, _peak_memory_bytes(), quantizer_name(), tuple(sorted(nonfinite))
+        out_dir,
+        content,
+        time.monotonic() - started,
+        _peak_memory_bytes(),
+        quantizer_name(),
+        tuple(sorted(nonfinite)),
+        formats.recipe,
     )
 
 
@@ -173,6 +189,31 @@ def _key(checkpoint: Checkpoint, plans: Sequence[Plan], task: str, options: Sequ
     return conversion_key([__version__, checkpoint.provenance, checkpoint.config, task, options, graphs])
 
 
+def _formats_within(
+    target_bytes: int,
+    plans: Sequence[Plan],
+    build: Callable[[Formats], Plan],
+    formats: Formats,
+    calibration: Calibration | None,
+    progress: Progress,
+) -> Formats:
+    """``formats`` with rules for the matrices that no rule speaks of yet, so that the download fits."""
+    if len(plans) != 1 or plans[0].dtype.linear_bits is None:
+        raise UnsupportedModel("a target size is for one quantized variant; give one --dtype of q4, q4f16 and q8")
+    matrices = {name: item for name, item in plans[0].matrices.items() if not formats.recipe.speaks_of(name)}
+    progress.start("measure", sum(4 * prod(item.tensor.shape) for item in matrices.values()))
+    table = {}
+    for name, matrix in matrices.items():
+        table[name] = choices(matrix, calibration.moments(name) if calibration and name in calibration else None)
+        progress.advance(4 * prod(matrix.tensor.shape))
+    rules = formats.recipe.rules
+
+    def with_rules(chosen: Recipe) -> Formats:
+        return replace(formats, recipe=Recipe((*rules, *chosen.rules)))
+
+    return with_rules(within(table, lambda chosen: build(with_rules(chosen)).download_bytes(), target_bytes))
+
+
 def _write(
     directory: Path,
     checkpoint: Checkpoint,
@@ -191,7 +232,7 @@ def _write(
     for name, data in checkpoint.files.items():
         (directory / name).write_bytes(data)
     shard_counts = {graph.path.split("/")[-1]: len(shards) for graph, shards in every}
-    (directory / "config.json").write_bytes(_config(checkpoint.config, shard_counts))
+    (directory / "config.json").write_bytes(config_bytes(checkpoint.config, shard_counts))
     small = [hash_file(directory / name, name) for name in sorted({"config.json", *checkpoint.files})]
     content = manifest.build(
         model=_model(checkpoint, plans[0], model_id, task),
@@ -213,13 +254,6 @@ def _write_graph(
     path = folder / f"{built.stem}.onnx"
     path.write_bytes(to_bytes(to_model(graph, shards.locations)))
     return hash_file(path, f"{GRAPH_FOLDER}/{path.name}"), shards.files
-
-
-def _config(config: Mapping[str, Any], shard_counts: Mapping[str, int]) -> bytes:
-    """``config.json`` with what Transformers.js needs to know about external data."""
-    merged = {key: value for key, value in config.items() if key != "quantization_config"}
-    merged["transformers.js_config"] = {"use_external_data_format": dict(shard_counts)}
-    return (json.dumps(merged, indent=2, sort_keys=True) + "\n").encode()
 
 
 def _variant(plan: Plan, written: Sequence[tuple[FileEntry, Sequence[FileEntry]]]) -> manifest.VariantSpec:

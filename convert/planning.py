@@ -1,15 +1,19 @@
 """Owns a variant that is built but not yet written: its graphs, what they weigh, and the formats of its matrices."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from convert.checkpoint.checkpoint import Checkpoint
 from convert.dtypes import Dtype
-from convert.families.blocks.context import BuildContext
+from convert.families.blocks.context import BuildContext, Matrix
 from convert.families.family import Family, ModelFacts
 from convert.graph.builder import GraphBuilder
+from convert.graph.serialize import to_bytes, to_model
 from convert.quantize.compensations import Calibrated
 from convert.quantize.recipe import Formats, Method
+from convert.shards import lay_out
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,28 @@ class Plan:
     @property
     def methods(self) -> set[Method]:
         """What rounds its matrices."""
-        matrices = (item for each in self.graphs for item in each.context.matrices.values())
-        return {item.kind.method for item in matrices if item.kind.bits is not None}
+        return {item.kind.method for item in self.matrices.values() if item.kind.bits is not None}
 
-    def compensate(self, calibration: Calibrated) -> None:
+    @property
+    def matrices(self) -> dict[str, Matrix]:
+        """Of all graphs, by tensor."""
+        return {name: item for each in self.graphs for name, item in each.context.matrices.items()}
+
+    def compensate(self, calibration: Calibrated | None) -> None:
         """Let the matrices that GPTQ rounds know their inputs, before they are written."""
         for each in self.graphs:
             each.context.compensations.source = calibration
+
+    def download_bytes(self) -> int:
+        """What a client will fetch when this is the only variant, to the byte."""
+        checkpoint = self.last.context.checkpoint
+        total, counts = 0, {}
+        for each in self.graphs:
+            locations, shard_bytes = lay_out(each.context.graph.initializers.values(), each.stem)
+            total += shard_bytes + len(to_bytes(to_model(each.context.graph, locations)))
+            counts[f"{each.stem}.onnx"] = len({name for name, _, _ in locations.values()})
+        small = {**checkpoint.files, "config.json": config_bytes(checkpoint.config, counts)}
+        return total + sum(map(len, small.values()))
 
     @property
     def parameters(self) -> int:
@@ -78,3 +97,10 @@ def plan_variant(family: Family, checkpoint: Checkpoint, task: str, dtype: Dtype
     if dtype.linear_bits is not None:
         formats.recipe.check_used(name for each in graphs for name in each.context.matrices)
     return Plan(dtype, graphs)
+
+
+def config_bytes(config: Mapping[str, Any], shard_counts: Mapping[str, int]) -> bytes:
+    """``config.json`` with what Transformers.js needs to know about external data."""
+    merged = {key: value for key, value in config.items() if key != "quantization_config"}
+    merged["transformers.js_config"] = {"use_external_data_format": dict(shard_counts)}
+    return (json.dumps(merged, indent=2, sort_keys=True) + "\n").encode()

@@ -134,7 +134,7 @@ def write_shards(
     locations: dict[str, tuple[str, int, int]] = {}
     files: list[FileEntry] = []
     for number, content in enumerate(_arrange(initializers, limit_bytes)):
-        name = f"{stem}.onnx_data" + (f"_{number}" if number else "")
+        name = _file_name(stem, number)
         layout = _layout(content)
         entry = finished.reuse(f"{directory.name}/{name}", layout) if finished else None
         if entry is None:
@@ -146,6 +146,26 @@ def write_shards(
         files.append(entry)
         locations |= {tensor.name: (name, offset, tensor.nbytes) for tensor, offset in content}
     return ShardSet(locations, files)
+
+
+def lay_out(
+    initializers: Iterable[Streamed], stem: str, *, limit_bytes: int = SHARD_LIMIT_BYTES
+) -> tuple[dict[str, tuple[str, int, int]], int]:
+    """Where `write_shards` will put each tensor (file name, offset, length), and the bytes of all its files.
+
+    Raises what `write_shards` raises for tensors that it cannot place.
+    """
+    locations: dict[str, tuple[str, int, int]] = {}
+    total = 0
+    for number, content in enumerate(_arrange(initializers, limit_bytes)):
+        name = _file_name(stem, number)
+        locations |= {tensor.name: (name, offset, tensor.nbytes) for tensor, offset in content}
+        total += sum((offset + tensor.nbytes for tensor, offset in content[-1:]), 0)
+    return locations, total
+
+
+def _file_name(stem: str, number: int) -> str:
+    return f"{stem}.onnx_data" + (f"_{number}" if number else "")
 
 
 def _arrange(initializers: Iterable[Streamed], limit_bytes: int) -> list[list[tuple[Streamed, int]]]:

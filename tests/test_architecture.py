@@ -26,6 +26,7 @@ CONVERT_LAYERS = [
     "publish",
     "planning",
     "calibration",
+    "budget",
     "pipeline",
     "inspection",
     "trial_run",

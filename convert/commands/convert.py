@@ -6,12 +6,12 @@ from pathlib import Path
 import click
 
 from convert import manifest
-from convert.commands.inputs import read_text
+from convert.commands.inputs import parse_size, read_text
 from convert.commands.output import json_option, megabytes, print_json, print_table
 from convert.dtypes import BLOCK_SIZES, EMBEDDING_BITS, Dtype
 from convert.progress import on_stream
 from convert.publish import check_target
-from convert.quantize.recipe import Method, read_recipe
+from convert.quantize.recipe import Method, as_document, read_recipe
 
 
 def _dtypes(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> list[Dtype]:
@@ -80,6 +80,12 @@ def _check_id(name: str) -> None:
     type=click.Path(path_type=Path),
     help="JSON file with other bits, block sizes and methods by tensor name.",
 )
+@click.option(
+    "--target-size",
+    callback=parse_size,
+    metavar="SIZE",
+    help="Of the download at most, such as 70MB: matrices get more bits where they save most.",
+)
 @click.option("--task", help="What the model is for, such as text-classification. Default: what it was trained for.")
 @click.option("--revision", help="Revision of a hub source: a branch, a tag or, best, a commit.")
 @click.option("--id", "model_id", help="Name under which the model is served. Default: the name of OUT_DIR.")
@@ -94,6 +100,7 @@ def convert(
     method: str,
     calibration: Path | None,
     recipe: Path | None,
+    target_size: int | None,
     task: str | None,
     revision: str | None,
     model_id: str | None,
@@ -133,6 +140,7 @@ def convert(
             method=Method(method),
             recipe=None if recipe is None else read_recipe(recipe),
             calibration_text=None if calibration is None else read_text(calibration),
+            target_bytes=target_size,
             task=task,
             revision=revision,
             model_id=model_id,
@@ -155,6 +163,7 @@ def convert(
                 "peak_memory_bytes": report.peak_memory_bytes,
                 "quantizer": report.quantizer,
                 "nonfinite": list(report.nonfinite),
+                "recipe": as_document(report.recipe),
                 "variants": [
                     {
                         "dtype": str(item.dtype),

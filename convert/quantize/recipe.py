@@ -67,6 +67,10 @@ class Recipe:
                 default = rule.apply(default)
         return default
 
+    def speaks_of(self, tensor: str) -> bool:
+        """Whether a rule matches ``tensor``."""
+        return any(fnmatchcase(tensor, rule.pattern) for rule in self.rules)
+
     def check_used(self, tensors: Iterable[str]) -> None:
         """Raise UnsupportedModel when a rule matches none of ``tensors``, for it is most likely misspelt."""
         names = list(tensors)

@@ -49,3 +49,14 @@ def pack_codes(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
         return codes
     packed: NDArray[np.uint8] = codes[..., 0::2] | (codes[..., 1::2] << np.uint8(4))
     return packed
+
+
+def unpack_weights(packed: NDArray[np.uint8], scale: NDArray[np.float16], bits: int, width: int) -> NDArray[np.float32]:
+    """What packed codes [n, blocks, block_size * bits / 8] and scales [n, blocks] stand for: weights [n, width]."""
+    codes = packed
+    if bits != 8:
+        codes = np.stack([packed & np.uint8(15), packed >> np.uint8(4)], axis=-1).reshape(*packed.shape[:2], -1)
+    weights = codes.astype(np.float32)
+    weights -= np.float32(1 << (bits - 1))
+    weights *= scale.astype(np.float32)[..., None]
+    return weights.reshape(len(weights), -1)[:, :width]
