@@ -12,7 +12,7 @@ from math import prod
 from pathlib import Path
 
 from convert import __version__, manifest
-from convert.budget import choices, within
+from convert.budget import choices, weight_of, within
 from convert.calibration import Calibration, calibrated
 from convert.checkpoint.checkpoint import Checkpoint
 from convert.checkpoint.finite import finite_view
@@ -202,9 +202,11 @@ def _formats_within(
         raise UnsupportedModel("a target size is for one quantized variant; give one --dtype of q4, q4f16 and q8")
     matrices = {name: item for name, item in plans[0].matrices.items() if not formats.recipe.speaks_of(name)}
     progress.start("measure", sum(4 * prod(item.tensor.shape) for item in matrices.values()))
+    inner = sum(not item.direct for item in plans[0].matrices.values())
     table = {}
     for name, matrix in matrices.items():
-        table[name] = choices(matrix, calibration.moments(name) if calibration and name in calibration else None)
+        moments = calibration.moments(name) if calibration and name in calibration else None
+        table[name] = choices(matrix, moments, weight_of(matrix, inner))
         progress.advance(4 * prod(matrix.tensor.shape))
     rules = formats.recipe.rules
 

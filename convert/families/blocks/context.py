@@ -32,6 +32,8 @@ class Matrix:
 
     tensor: LazyTensor
     kind: TensorFormat
+    direct: bool
+    """An embedding table or an output head, which acts on the whole hidden state and not on one term of it."""
 
 
 @dataclass
@@ -101,12 +103,12 @@ class BuildContext:
                 "tensors); check that config.json belongs to the checkpoint"
             )
 
-    def format_of(self, tensor: LazyTensor, bits: int | None) -> TensorFormat:
+    def format_of(self, tensor: LazyTensor, bits: int | None, *, direct: bool = False) -> TensorFormat:
         """The format of the matrix ``tensor``, by default ``bits``; variants of floats (None) follow no recipe."""
         kind = TensorFormat(bits, self.block_size, self.method)
         if bits is not None:
             kind = self.recipe.format_of(tensor.name, kind)
-        self.matrices[tensor.name] = Matrix(tensor, kind)
+        self.matrices[tensor.name] = Matrix(tensor, kind, direct)
         return kind
 
     def has(self, name: str) -> bool:

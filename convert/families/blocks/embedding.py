@@ -25,7 +25,7 @@ class EmbeddingTable:
         self.rows, self.width = tensor.shape
         self.handle: NbitsHandle | None = None
         self.dense = ""
-        kind = context.format_of(tensor, context.dtype.linear_bits and context.embedding_bits)
+        kind = context.format_of(tensor, context.dtype.linear_bits and context.embedding_bits, direct=True)
         if kind.bits is None:
             parts = dense_parts(tensor, float16=context.dtype.float16)
             self.dense = context.graph.initializer_parts(parts, tensor.name)

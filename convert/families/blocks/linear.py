@@ -39,7 +39,8 @@ class LinearWeight:
     def __init__(self, context: BuildContext, tensor: LazyTensor, bits: int | None = None) -> None:
         self.context = context
         self.tensor = tensor
-        kind = context.format_of(tensor, context.dtype.linear_bits and (bits or context.dtype.linear_bits))
+        usual = context.dtype.linear_bits
+        kind = context.format_of(tensor, usual and (bits or usual), direct=bits is not None)
         self._weight = DenseHandle(context, tensor) if kind.bits is None else NbitsHandle(context, tensor, kind)
 
     def multiply(self, value: str, path: str) -> str:
