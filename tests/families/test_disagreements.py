@@ -110,6 +110,7 @@ def test_gpt2_may_have_no_prefix_and_keep_its_masks(tmp_path: Path) -> None:
         ),
         ("phi3", ("partial_rotary_factor",), {"rope_type": "default", "partial_rotary_factor": 0.5}),
         ("phi3_longrope", ("rope_scaling",), CASES["phi3_longrope"]["rope_scaling"] | {"rope_type": "longrope"}),
+        ("gemma", (), {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}),
         ("llama_scaled", ("rope_scaling",), CASES["llama_scaled"]["rope_scaling"] | {"rope_theta": 10000.0}),
     ],
 )

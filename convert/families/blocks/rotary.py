@@ -98,6 +98,7 @@ def _longrope(frequencies: Frequencies, scaling: Mapping[str, Any]) -> Frequenci
 
 SCALINGS: dict[str, Callable[[Frequencies, Mapping[str, Any]], Frequencies]] = {
     "default": _default,
+    "dynamic": _default,  # it differs beyond max_position_embeddings only, where our contexts end
     "linear": _linear,
     "llama3": _llama3,
     "longrope": _longrope,
