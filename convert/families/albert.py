@@ -7,7 +7,7 @@ from convert.errors import UnsupportedModel
 from convert.families.blocks import heads
 from convert.families.blocks.context import BuildContext
 from convert.families.blocks.embedding import EmbeddingTable
-from convert.families.blocks.encoder import EncoderLayer, LayerNames, LayerShape, padding_bias
+from convert.families.blocks.encoder import EncoderLayer, LayerNames, LayerShape, padding_bias, refuse_unused_layers
 from convert.families.blocks.encoder_embeddings import embed, row_of_positions, token_input
 from convert.families.blocks.linear import Projection
 from convert.families.family import Family, ModelFacts, read_config
@@ -92,6 +92,7 @@ def build(context: BuildContext, task: str) -> ModelFacts:
     labels = heads.add_head(
         context, task, value, config.hidden_size, config.id2label, _heads(context, config, prefix, words)
     )
+    refuse_unused_layers(context, f"{prefix}encoder")
     return ModelFacts(
         context_length=config.max_position_embeddings,
         vocab_size=config.vocab_size,

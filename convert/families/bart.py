@@ -10,7 +10,14 @@ from convert.dtypes import Dtype
 from convert.families.blocks.context import BuildContext
 from convert.families.blocks.distance_bias import causal_bias, length_of, positions
 from convert.families.blocks.embedding import EmbeddingTable, logits_float32, output_head
-from convert.families.blocks.encoder import EncoderLayer, LayerNames, LayerShape, biased_activation, padding_bias
+from convert.families.blocks.encoder import (
+    EncoderLayer,
+    LayerNames,
+    LayerShape,
+    biased_activation,
+    padding_bias,
+    refuse_unused_layers,
+)
 from convert.families.blocks.encoder_embeddings import row_of_positions, token_input
 from convert.families.blocks.heads import hidden_states
 from convert.families.blocks.linear import Projection
@@ -102,6 +109,7 @@ def build_encoder(context: BuildContext, task: str) -> ModelFacts:
         layer = EncoderLayer(context, config.encoder, f"{prefix}encoder.layers.{index}", NAMES)
         value = layer.apply(value, bias, f"/encoder/layers.{index}")
     hidden_states(context, value, config.d_model)
+    refuse_unused_layers(context, f"{prefix}encoder.layers")
     return _facts(config)
 
 
@@ -137,6 +145,7 @@ def build_decoder(context: BuildContext, task: str) -> ModelFacts:
         value = _add_norm(context, config, f"{name}.encoder_attn", crossed, value, path)
         value = _feed_forward(context, config, name, value, path)
     graph.append("Identity", [_logits(context, config, prefix, table, value)], ["logits"], "/logits/Identity")
+    refuse_unused_layers(context, f"{prefix}decoder.layers")
     return _facts(config)
 
 

@@ -6,7 +6,7 @@ from convert.dtypes import Dtype
 from convert.families.blocks import heads
 from convert.families.blocks.context import BuildContext
 from convert.families.blocks.embedding import EmbeddingTable
-from convert.families.blocks.encoder import EncoderLayer, LayerNames, LayerShape, padding_bias
+from convert.families.blocks.encoder import EncoderLayer, LayerNames, LayerShape, padding_bias, refuse_unused_layers
 from convert.families.blocks.encoder_embeddings import embed, row_of_positions, token_input
 from convert.families.blocks.linear import Projection
 from convert.families.family import Family, ModelFacts, read_config
@@ -60,6 +60,7 @@ def build(context: BuildContext, task: str) -> ModelFacts:
         layer = EncoderLayer(context, shape, f"{prefix}transformer.layer.{index}", NAMES)
         value = layer.apply(value, bias, f"/transformer/layer.{index}")
     labels = heads.add_head(context, task, value, config.dim, config.id2label, _heads(context, config, words))
+    refuse_unused_layers(context, f"{prefix}transformer")
     return ModelFacts(
         context_length=config.max_position_embeddings,
         vocab_size=config.vocab_size,

@@ -11,7 +11,7 @@ from convert.errors import UnsupportedModel
 from convert.families.blocks import heads
 from convert.families.blocks.context import BuildContext
 from convert.families.blocks.embedding import EmbeddingTable
-from convert.families.blocks.encoder import BERT_LAYER, EncoderLayer, LayerShape, padding_bias
+from convert.families.blocks.encoder import BERT_LAYER, EncoderLayer, LayerShape, padding_bias, refuse_unused_layers
 from convert.families.blocks.encoder_embeddings import embed, token_input
 from convert.families.family import Family, ModelFacts, read_config
 
@@ -79,6 +79,7 @@ def build(context: BuildContext, task: str) -> ModelFacts:
         layer = EncoderLayer(context, shape, f"{prefix}encoder.layer.{index}", BERT_LAYER)
         value = layer.apply(value, bias, f"/encoder/layer.{index}")
     labels = heads.add_head(context, task, value, width, config.id2label, _heads(context, config, words))
+    refuse_unused_layers(context, f"{prefix}encoder")
     return ModelFacts(
         context_length=config.positions,
         vocab_size=config.vocab_size,

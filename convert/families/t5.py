@@ -11,7 +11,7 @@ from convert.families.blocks.activation import activation
 from convert.families.blocks.context import BuildContext
 from convert.families.blocks.distance_bias import length_of, positions, relative_bias
 from convert.families.blocks.embedding import EmbeddingTable, logits_float32, output_head
-from convert.families.blocks.encoder import padding_bias, padding_row
+from convert.families.blocks.encoder import padding_bias, padding_row, refuse_unused_layers
 from convert.families.blocks.encoder_embeddings import token_input
 from convert.families.blocks.heads import hidden_states
 from convert.families.blocks.linear import projection
@@ -30,6 +30,8 @@ from convert.families.family import Family, ModelFacts, read_config
 from convert.kv_cache import KvCache
 
 FEED_FORWARDS = {"relu": "relu", "gated-gelu": "gelu_new", "gated-silu": "silu"}
+LARGEST_HALF = 64504.0
+"""A little below what float16 holds."""
 TABLE, HEAD = "shared.weight", "lm_head.weight"
 
 
@@ -98,6 +100,7 @@ def build_encoder(context: BuildContext, task: str) -> ModelFacts:
         delta = _feed_forward(context, config, f"{name}.layer.1.DenseReluDense", normal, f"{path}/feed_forward")
     final, _ = _norm(context, config, "encoder.final_layer_norm", residual, delta)
     hidden_states(context, final, config.d_model)
+    refuse_unused_layers(context, "encoder.block")
     return _facts(config)
 
 
@@ -136,6 +139,10 @@ def build_decoder(context: BuildContext, task: str) -> ModelFacts:
         delta = _feed_forward(context, config, f"{name}.layer.2.DenseReluDense", normal, f"{path}/feed_forward")
     final, _ = _norm(context, config, "decoder.final_layer_norm", residual, delta)
     graph.append("Identity", [_logits(context, config, table, final)], ["logits"], "/logits/Identity")
+    # The original has this table and never reads it.
+    refuse_unused_layers(
+        context, "decoder.block", "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
+    )
     return _facts(config)
 
 
@@ -163,8 +170,18 @@ def _relative_bias(context: BuildContext, config: T5Config, part: str, queries: 
 
 
 def _norm(context: BuildContext, config: T5Config, name: str, residual: str, delta: str) -> tuple[str, str]:
-    """RMSNorm of ``residual + delta``; returns (normalized, the sum)."""
+    """RMSNorm of ``residual + delta``; returns (normalized, the sum).
+
+    The sums of trained models outgrow float16; there they are clipped, as the original does.
+    """
     weight, path = vector(context, f"{name}.weight", config.d_model), f"/{name}"
+    if delta and context.dtype.float16:
+        graph = context.graph
+        bounds = [
+            graph.constant(np.array(sign * LARGEST_HALF, np.float16), f"/constants/half_{sign}") for sign in (-1, 1)
+        ]
+        total = graph.node("Add", [residual, delta], f"{path}/Add")[0]
+        residual, delta = graph.node("Clip", [total, *bounds], f"{path}/Clip")[0], ""
     if not delta:
         return rms_norm(context, residual, weight, path, epsilon=config.layer_norm_epsilon), residual
     return skip_rms_norm(context, delta, residual, weight, path, epsilon=config.layer_norm_epsilon)

@@ -27,7 +27,7 @@ QUANTIZED_BLOCK_BYTES = 8 + 2 * BLOCK
 """A block of activations beside quantized weights: scale, sum and codes of 16 bits."""
 SCALE_BYTES = 2
 
-_ACTIVATIONS = {"QuickGelu", "Gelu", "FastGelu", "BiasGelu", "Relu", "Tanh", "Sigmoid"}
+_ACTIVATIONS = {"Clip", "QuickGelu", "Gelu", "FastGelu", "BiasGelu", "Relu", "Tanh", "Sigmoid"}
 _NORMS = {
     "SimplifiedLayerNormalization",
     "LayerNormalization",

@@ -62,7 +62,9 @@ export class Encoder {
     }
     const rows = texts.map((text) => this.#runner.row(text));
     const probabilities = await this.#runner.run(rows, signal, ({ logits: { data, dims } }, row) => {
-      return softmax(data.subarray(row * dims[1], (row + 1) * dims[1]));
+      const own = data.subarray(row * dims[1], (row + 1) * dims[1]);
+      // One logit alone is a degree, as rankers give it.
+      return own.length === 1 ? own.map((logit) => 1 / (1 + Math.exp(-logit))) : softmax(own);
     });
     return probabilities.map((scores) => sortedByScore(own, Array.from(scores)));
   }

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from convert.dtypes import Dtype
 from convert.errors import BadCheckpoint, UnsupportedModel
@@ -59,6 +60,18 @@ def test_caches_continue_the_answer(case: tuple[Path, dict[str, Any]], dtype: Dt
     np.testing.assert_allclose(np.concatenate(steps, axis=1), whole, atol=1e-4)
 
 
+def test_half_precision_survives_sums_that_it_cannot_hold(tmp_path: Path) -> None:
+    source = save_checkpoint(tmp_path / "in", "t5")
+    weights = load_file(source / "model.safetensors")
+    weights["encoder.block.1.layer.1.DenseReluDense.wo.weight"] *= 60000
+    save_file(weights, source / "model.safetensors")
+    convert(str(source), tmp_path / "out", dtypes=[Dtype.FP16], progress=SilentProgress())
+    stored = arrays(original("t5")["tasks"][TASK]["inputs"])
+    session = EncoderDecoderSession(tmp_path / "out" / "onnx", Dtype.FP16.suffix)
+    assert np.isfinite(session.start(stored["input_ids"], stored["attention_mask"])).all()
+    assert np.isfinite(session.run(stored["decoder_input_ids"])).all()
+
+
 def test_encoder_is_read_once(case: tuple[Path, dict[str, Any]]) -> None:
     graphs, stored = case
     session = EncoderDecoderSession(graphs)
@@ -99,6 +112,10 @@ def test_buckets_of_distance_meet_at_the_largest() -> None:
         ("t5", {"relative_attention_max_distance": 3}, UnsupportedModel, "distances"),
         ("t5", {"tie_word_embeddings": False}, BadCheckpoint, "lm_head"),
         ("t5", {"num_layers": 4, "num_decoder_layers": 2}, BadCheckpoint, r"encoder\.block\.3"),
+        ("t5", {"num_layers": 2}, BadCheckpoint, r"encoder\.block\.2.*has no place"),
+        ("t5", {"num_decoder_layers": 1}, BadCheckpoint, r"decoder\.block\.1.*has no place"),
+        ("bart", {"encoder_layers": 2}, BadCheckpoint, "has no place"),
+        ("bart", {"decoder_layers": 1}, BadCheckpoint, "has no place"),
         ("bart", {"activation_function": "tanh"}, UnsupportedModel, "activation 'tanh'"),
         ("bart", {"decoder_attention_heads": 7}, UnsupportedModel, "7 heads"),
         ("bart", {"architectures": ["BartForSequenceClassification"]}, UnsupportedModel, "text-classification"),

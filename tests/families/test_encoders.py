@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from convert.dtypes import Dtype
-from convert.errors import UnsupportedModel
+from convert.errors import BadCheckpoint, UnsupportedModel
 from convert.families.blocks.heads import TASKS
 from convert.pipeline import convert
 from convert.progress import SilentProgress
@@ -118,6 +118,22 @@ def test_norms_may_be_called_gamma_and_beta(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model_type", "change"),
+    [
+        ("bert", {"num_hidden_layers": 2}),
+        ("distilbert", {"n_layers": 2}),
+        ("roberta", {"num_hidden_layers": 2}),
+        ("albert", {"num_hidden_groups": 2}),
+        ("albert", {"inner_group_num": 1}),
+    ],
+)
+def test_rejects_a_config_that_counts_fewer_layers(tmp_path: Path, model_type: str, change: dict[str, Any]) -> None:
+    source = save_checkpoint(tmp_path / "in", model_type, **change)
+    with pytest.raises(BadCheckpoint, match="has no place"):
+        convert(str(source), tmp_path / "out", progress=SilentProgress())
+
+
+@pytest.mark.parametrize(
     ("model_type", "change", "said"),
     [
         ("bert", {"hidden_act": "swish"}, "activation 'swish'"),
@@ -125,6 +141,7 @@ def test_norms_may_be_called_gamma_and_beta(tmp_path: Path) -> None:
         ("bert", {"is_decoder": True}, "is_decoder"),
         ("bert", {"num_attention_heads": 7}, "7 heads"),
         ("bert", {"id2label": {"1": "A", "2": "B"}}, "id2label"),
+        ("bert", {"id2label": {"0": "A", "1": "A"}}, "label twice"),
         ("albert", {"num_hidden_groups": 7}, "7 groups"),
         ("roberta", {"max_position_embeddings": 2}, "no position"),
         ("distilbert", {"activation": "tanh"}, "activation 'tanh'"),

@@ -1,5 +1,6 @@
 """Owns what encoders with post-norm layers share: the padding bias, and the layer of BERT and its kin."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -155,6 +156,15 @@ class EncoderLayer:
             value_bias=self.narrowed.bias,
             epsilon=self.shape.epsilon,
         )
+
+
+def refuse_unused_layers(context: BuildContext, name: str, ignored: str = "") -> None:
+    """Hold config.json to every tensor of the module ``name``; what else a checkpoint has may be for other tasks.
+
+    Raises:
+        BadCheckpoint: a tensor below ``name`` is in no graph, such as that of a layer that config.json does not count.
+    """
+    context.refuse_leftovers(rf"(?!{re.escape(name)}\.).*|{re.escape(ignored)}|.*\.position_ids")
 
 
 def biased_activation(context: BuildContext, projection: Projection, value: str, path: str, activation: str) -> str:

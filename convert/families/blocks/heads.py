@@ -77,7 +77,12 @@ def read_labels(id2label: Mapping[str, str] | None) -> tuple[str, ...]:
             f"id2label in config.json names the labels {', '.join(sorted(named)[:5])}, expected numbers from 0 on; "
             "is it the checkpoint's own?"
         )
-    return tuple(named[str(index)] for index in range(len(named)))
+    labels = tuple(named[str(index)] for index in range(len(named)))
+    if not all(isinstance(label, str) and label for label in labels) or len(set(labels)) < len(labels):
+        raise UnsupportedModel(
+            "id2label in config.json has a label twice, or one that is no text; give each its own name"
+        )
+    return labels
 
 
 def first_token(context: BuildContext, value: str) -> str:

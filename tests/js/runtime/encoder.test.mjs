@@ -110,6 +110,13 @@ test("head_gives_probabilities_best_first", options, async () => {
   assert.ok(Math.abs(high[0].score + high[1].score - 1) < 1e-6);
 });
 
+test("a_single_label_has_a_degree", options, async () => {
+  const session = new IdSession((sum) => [sum > 5000 ? 3 : -3]);
+  const { model } = createEncoder({ session, labels: ["RELEVANT"], pooling: null });
+  const [[low], [high]] = await model.classify(["", "some longer text that sums up"]);
+  assert.ok(Math.abs(low.score - 1 / (1 + Math.exp(3))) < 1e-6 && Math.abs(high.score - 1 / (1 + Math.exp(-3))) < 1e-6);
+});
+
 test("labels_of_the_caller_are_ranked_by_similarity", options, async () => {
   const { model } = createEncoder();
   const [ranked] = await model.classify(["green apples"], { labels: ["unrelated", "green apples"] });
