@@ -19,7 +19,7 @@ from convert.checkpoint.gguf_metadata import Metadata
 from convert.checkpoint.mapped_file import MappedFile
 from convert.checkpoint.stored import DENSE_DTYPES, BlockTensor, DenseTensor
 from convert.checkpoint.tensor import LazyTensor
-from convert.checkpoint.untrusted import quote
+from convert.checkpoint.untrusted import check_tensor_count, quote
 from convert.errors import BadCheckpoint, UnsupportedModel
 
 _MAGIC = b"GGUF"
@@ -164,7 +164,9 @@ def _read_preamble(cursor: _Cursor) -> int:
         raise UnsupportedModel(
             f"{cursor.path}: is GGUF version {version}, expected 2 or 3; write it anew with a current llama.cpp"
         )
-    return cursor.count("tensors", least_bytes=24)
+    count = cursor.count("tensors", least_bytes=24)
+    check_tensor_count(count, str(cursor.path))
+    return count
 
 
 def _read_metadata(cursor: _Cursor) -> dict[str, Any]:

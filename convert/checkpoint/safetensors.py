@@ -13,7 +13,7 @@ from typing import Any
 from convert.checkpoint.mapped_file import MappedFile
 from convert.checkpoint.stored import DENSE_DTYPES, DenseTensor
 from convert.checkpoint.tensor import LazyTensor
-from convert.checkpoint.untrusted import contained_path, parse_json_object, quote, read_small_file
+from convert.checkpoint.untrusted import check_tensor_count, contained_path, parse_json_object, quote, read_small_file
 from convert.errors import BadCheckpoint
 
 HEADER_LIMIT_BYTES = 100_000_000
@@ -75,7 +75,9 @@ def open_sharded_safetensors(index: Path) -> StoredTensors:
 
 
 def _read_weight_map(index: Path) -> dict[str, str]:
-    weight_map = parse_json_object(read_small_file(index), str(index)).get("weight_map")
+    raw = read_small_file(index)
+    check_tensor_count(raw.count(b".safetensors"), str(index))
+    weight_map = parse_json_object(raw, str(index)).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise BadCheckpoint(f"{index}: has no weight_map, expected an object from tensor to file name")
     for name, shard_name in weight_map.items():
@@ -103,7 +105,10 @@ def _read_header(file: MappedFile) -> dict[str, LazyTensor]:
             f"{file.path}: the header claims {length} bytes, but only {file.size_bytes - _LENGTH_BYTES} follow; "
             "the file is truncated, so fetch it again"
         )
-    header = parse_json_object(file.view(_LENGTH_BYTES, length).tobytes(), f"{file.path} (header)")
+    raw = file.view(_LENGTH_BYTES, length).tobytes()
+    check_tensor_count(raw.count(b"data_offsets"), str(file.path))  # before a million objects are made of them
+    header = parse_json_object(raw, f"{file.path} (header)")
+    check_tensor_count(len(header), str(file.path))
     file.release(0, data_start)
     _check_metadata(header.pop("__metadata__", {}), file.path)
     tensors: dict[str, LazyTensor] = {}

@@ -8,6 +8,8 @@ from convert.errors import BadCheckpoint
 
 JSON_LIMIT_BYTES = 64 << 20
 """Bound of a side file (configuration, tokenizer, index); the largest published tokenizer.json is about half of it."""
+TENSOR_LIMIT = 1 << 17
+"""Bound of the number of tensors in a checkpoint; the largest published mixtures of experts stay below it."""
 _QUOTE_LIMIT = 80
 
 
@@ -15,6 +17,12 @@ def quote(text: object) -> str:
     """``text`` as one printable line of at most about 80 characters, for error messages."""
     shown = repr(text)
     return shown if len(shown) <= _QUOTE_LIMIT else f"{shown[: _QUOTE_LIMIT - 1]}…"
+
+
+def check_tensor_count(count: int, what: str) -> None:
+    """Raise BadCheckpoint when ``what`` lists more tensors than TENSOR_LIMIT."""
+    if count > TENSOR_LIMIT:
+        raise BadCheckpoint(f"{what}: lists {count} tensors, expected at most {TENSOR_LIMIT}; do not use this file")
 
 
 def contained_path(directory: Path, name: str) -> Path:

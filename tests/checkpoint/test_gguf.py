@@ -221,6 +221,15 @@ def test_rejects(tmp_path, content, kind, message):
     assert len(str(error.value)) < 500
 
 
+def test_rejects_a_million_tensors_before_it_reads_them(tmp_path):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(container(row_count=1_000_000))
+    with path.open("r+b") as file:
+        file.truncate(24_000_100)
+    with pytest.raises(BadCheckpoint, match="lists 1000000 tensors, expected at most 131072"):
+        open_gguf(path)
+
+
 def test_accepts_the_container_that_the_defects_start_from(tmp_path):
     rows = [tensor_row(b"u", offset=256), tensor_row()]
     (tmp_path / "m.gguf").write_bytes(container([key_value(b"k", STRING, string(b"v"))], rows, bytes(512)))

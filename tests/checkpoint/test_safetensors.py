@@ -1,6 +1,7 @@
 """The safetensors reader: what the reference writer writes is read, everything else is refused in one sentence."""
 
 import json
+import tracemalloc
 
 import ml_dtypes
 import numpy as np
@@ -112,6 +113,25 @@ def test_rejects_length_that_the_file_does_not_have(tmp_path, content, message):
     (tmp_path / "m.safetensors").write_bytes(content)
     with pytest.raises(BadCheckpoint, match=message):
         open_safetensors(tmp_path / "m.safetensors")
+
+
+def test_rejects_a_million_tensors_before_it_makes_them(tmp_path, write_safetensors):
+    one = b'"%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+    header = b"{" + b",".join(one % number for number in range(1_000_000)) + b"}"
+    path = write_safetensors(tmp_path / "m.safetensors", header, b"")
+    tracemalloc.start()
+    with pytest.raises(BadCheckpoint, match="lists 1000000 tensors, expected at most 131072"):
+        open_safetensors(path)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 2 * len(header)
+
+
+def test_rejects_an_index_of_a_million_tensors(tmp_path):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text('{"weight_map":{' + ",".join(f'"{number}":"a.safetensors"' for number in range(1_000_000)) + "}}")
+    with pytest.raises(BadCheckpoint, match="lists 1000000 tensors"):
+        open_sharded_safetensors(index)
 
 
 def test_rejects_missing_file_and_directory(tmp_path):

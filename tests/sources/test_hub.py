@@ -11,18 +11,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 COMMIT = "c0ffee" + "0" * 34
 RESOLVE = """
 import json, sys
 from convert.errors import FeatherweightError
-from convert.progress import SilentProgress
 from convert.sources import resolve
+from tests.sources.conftest import RecordedProgress
+progress = RecordedProgress()
 try:
-    with resolve(sys.argv[1], revision=(sys.argv[2:] or [None])[0], progress=SilentProgress()) as checkpoint:
-        weights = {name: tensor.read().tolist() for name, tensor in checkpoint.tensors.items()}
+    with resolve(sys.argv[1], revision=(sys.argv[2:] or [None])[0], progress=progress) as checkpoint:
+        weights = {name: tensor.read().tolist() for name, tensor in checkpoint.tensors.items() if tensor.rows < 9}
         print(json.dumps([checkpoint.name, checkpoint.provenance, weights, checkpoint.pooling]))
+        print(json.dumps([progress.phases[0], progress.done_bytes.get("download")]), file=sys.stderr)
 except FeatherweightError as error:
     print(json.dumps(f"{type(error).__name__}: {error}"))
 """
@@ -46,8 +50,8 @@ class Hub(BaseHTTPRequestHandler):
             self.answer(403, b"{}", {"X-Error-Code": "GatedRepo"})
         elif path == "/api/models/owner/toy/revision/broken":
             self.answer(500, b"<html>oops</html>", {})
-        elif path in ("/api/models/owner/toy/revision/main", f"/api/models/owner/toy/revision/{COMMIT}"):
-            siblings = [{"rfilename": name} for name in names]
+        elif path.removesuffix("/revision/main").removesuffix(f"/revision/{COMMIT}") == "/api/models/owner/toy":
+            siblings = [self.sibling(name) for name in names]
             self.answer_json({"id": "owner/toy", "sha": COMMIT, "siblings": siblings, "private": False, "tags": []})
         elif path == f"/api/models/owner/toy/tree/{COMMIT}":
             self.answer_json([self.tree_entry(name) for name in names])
@@ -55,13 +59,36 @@ class Hub(BaseHTTPRequestHandler):
             self.answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
         elif path.startswith(f"/owner/toy/resolve/{COMMIT}/"):
             name = path.removeprefix(f"/owner/toy/resolve/{COMMIT}/")
-            content = (self.server.directory / name).read_bytes()
-            etag = hashlib.sha256(content).hexdigest()
-            self.answer(200, content, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"})
-            if self.command == "GET":
-                self.server.sent.append(name)
+            self.answer_file(name)
         else:
             self.answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+
+    def sibling(self, name: str) -> dict[str, Any]:
+        size = {"size": (self.server.directory / name).stat().st_size} if "blobs=" in self.path else {}
+        return {"rfilename": name, **size}
+
+    def answer_file(self, name: str) -> None:
+        """The file, from the byte on that is asked for; half of what ``server.cut`` names, the first time."""
+        if name == self.server.lost:
+            self.answer(404, b"{}", {"X-Error-Code": "EntryNotFound"})
+            return
+        content = (self.server.directory / name).read_bytes()
+        headers = {
+            "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
+            "X-Repo-Commit": COMMIT,
+            "Accept-Ranges": "bytes",
+        }
+        start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        if self.command == "GET":
+            self.server.sent.append(f"{name} from {start}" if start else name)
+        if self.command == "GET" and name == self.server.cut:
+            self.server.cut = ""
+            self.answer(200, content[: len(content) // 2], headers | {"Content-Length": str(len(content))})
+            self.close_connection = True
+            return
+        self.answer(206 if start else 200, content[start:], headers)
 
     def tree_entry(self, name: str) -> dict[str, Any]:
         content = (self.server.directory / name).read_bytes()
@@ -82,7 +109,7 @@ class Hub(BaseHTTPRequestHandler):
 @pytest.fixture
 def hub(checkpoint_directory: Path) -> Iterator[ThreadingHTTPServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.directory, server.sent = checkpoint_directory, []
+    server.directory, server.sent, server.cut, server.lost = checkpoint_directory, [], "", ""
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -113,6 +140,7 @@ def resolve_from_hub(hub, tmp_path):
             check=True,
             timeout=120,
         )
+        run.progress = json.loads(done.stderr.splitlines()[-1]) if done.stderr else None
         return json.loads(done.stdout)
 
     return run
@@ -168,3 +196,37 @@ def test_says_when_files_cannot_be_stored(resolve_from_hub, tmp_path):
     (tmp_path / "hf").write_text("a file where the cache should be")
     said = resolve_from_hub("owner/toy")
     assert said.startswith("OutputFailed: owner/toy: the download cannot be stored")
+
+
+def test_progress_counts_the_bytes_that_are_missing(hub, resolve_from_hub):
+    (hub.directory / "unread.txt").write_text("not counted")
+    resolve_from_hub("owner/toy")
+    names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    total = sum((hub.directory / name).stat().st_size for name in names)
+    assert resolve_from_hub.progress == [["download", total], total]
+    resolve_from_hub("owner/toy")
+    assert resolve_from_hub.progress == [["download", 0], 0]
+
+
+def large_weights(directory: Path) -> Path:
+    save_file({"large": np.arange(6 << 20, dtype=np.float32)}, directory / "model.safetensors")
+    return directory / "model.safetensors"
+
+
+def test_a_cut_connection_is_resumed_where_it_broke(hub, resolve_from_hub):
+    size_bytes = large_weights(hub.directory).stat().st_size
+    hub.cut = "model.safetensors"
+    assert resolve_from_hub("owner/toy")[0] == "toy"
+    parts = [name for name in hub.sent if name.startswith("model.safetensors")]
+    assert parts[0] == "model.safetensors"
+    assert parts[1].startswith("model.safetensors from ")
+    assert 0 < int(parts[1].rpartition(" ")[2]) <= size_bytes // 2
+
+
+def test_files_that_are_there_are_not_fetched_again_after_a_failure(hub, resolve_from_hub):
+    hub.lost = "model.safetensors"
+    assert "owner/toy: the hub refused the download" in resolve_from_hub("owner/toy")
+    small = sorted(hub.sent)
+    hub.lost = ""
+    assert resolve_from_hub("owner/toy")[0] == "toy"
+    assert sorted(hub.sent) == sorted([*small, "model.safetensors"])
