@@ -12,6 +12,8 @@ import { FLOAT, FLOAT16, INT32, INT64 } from "./onnx_model.js";
 
 /** More than this is a weight, which nobody folds. */
 const MAX_ELEMENTS = 1 << 24;
+/** Operators in a row: tables of positions take six. A graph that repeats itself would take for ever. */
+const MAX_DEPTH = 12;
 
 /** @type {Readonly<Record<string, (args: Constant[], maxRange: number) => Constant>>} */
 const FOLDERS = {
@@ -40,19 +42,24 @@ const FOLDERS = {
  * @returns {Constant | null} null when it depends on an input, on an operator without folding, or on external data
  */
 export function foldConstant(graph, name, maxRange = Infinity) {
+  return fold(graph, name, maxRange, MAX_DEPTH);
+}
+
+/** @param {Graph} graph @param {string} name @param {number} maxRange @param {number} depth @returns {Constant | null} */
+function fold(graph, name, maxRange, depth) {
   const initializer = graph.initializers.get(name);
   if (initializer) return initializer.raw && readTensor(initializer);
   const node = graph.producer(name);
-  const fold = node && FOLDERS[node.opType];
-  if (!node || !fold) return null;
+  const apply = node && FOLDERS[node.opType];
+  if (!node || !apply || depth === 0) return null;
   const args = [];
   for (const input of node.inputs) {
-    const value = foldConstant(graph, input, maxRange);
+    const value = fold(graph, input, maxRange, depth - 1);
     if (!value) return null;
     args.push(value);
   }
   try {
-    return fold(args, maxRange);
+    return apply(args, maxRange);
   } catch (error) {
     throw cannotLower(node, `its constant value cannot be computed (${error instanceof Error ? error.message : error})`);
   }

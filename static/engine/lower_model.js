@@ -47,7 +47,7 @@ export function lowerModel(bytes, kernels, { kvDtype = "fp16", contextLength = I
   // The other outputs of a decoder are its cache.
   const outputs = graph.outputs.slice(0, decoder ? 1 : undefined).map((name) => ({ name, value: context.contiguous(context.value(name)) }));
   const { steps, buffers, weights, cache, vocabulary, positions, types, pad } = context;
-  if (!cache || cache.causal !== decoder || !Number.isFinite(vocabulary)) {
+  if (!cache || cache.causal !== decoder || !Number.isFinite(vocabulary) || (decoder && pad !== null)) {
     throw new FeatherweightError("unsupported", "The engine runs decoders and encoders with attention; this graph is neither.");
   }
   return { steps, buffers, weights, outputs, cache, decoder, vocabulary, positions, types, pad };

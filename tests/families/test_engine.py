@@ -44,6 +44,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (root / "jobs.json").write_text(json.dumps(jobs))
     answer = subprocess.run([node, str(COMPARE), str(root / "jobs.json")], check=True, stdout=subprocess.PIPE)
     content: dict[str, Any] = json.loads(answer.stdout)
+    for job in jobs:
+        variants = json.loads(Path(job["manifest"]).read_text())["variants"]
+        content[job["name"]]["promised"] = next(item["cost"] for item in variants if item["dtype"] == job["dtype"])
     return content
 
 
@@ -66,6 +69,8 @@ def decoder_jobs(root: Path, name: str) -> list[dict[str, Any]]:
             "kvDtype": "fp16" if "fp16" in kind else "fp32",
             "vocabulary": logits.shape[1],
             "logits": str(root / f"{kind}.f32"),
+            "manifest": str((root / graph).parent.parent / "manifest.json"),
+            "dtype": kind.split()[0],
         }
         jobs.append(job)
     return jobs
@@ -91,7 +96,8 @@ def encoder_jobs(root: Path, name: str, task: str, block_size: int = 32) -> list
                 value[padding] = 0
             value.tofile(root / f"{dtype} {item.name}.f32")
             outputs[item.name] = {"dims": value.shape, "data": str(root / f"{dtype} {item.name}.f32")}
-        jobs.append({"name": f"{name} {task} {dtype}", "graph": str(graph), "batch": batch, "outputs": outputs})
+        job = {"name": f"{name} {task} {dtype}", "graph": str(graph), "batch": batch, "outputs": outputs}
+        jobs.append(job | {"manifest": str(root / "out" / "manifest.json"), "dtype": str(dtype)})
     return jobs
 
 
@@ -154,3 +160,27 @@ def test_encoders_agree_with_onnxruntime(found: dict[str, Any], name: str, task:
 @pytest.mark.parametrize("dtype", ["q8", "q4"])
 def test_zero_points_agree_with_onnxruntime(found: dict[str, Any], dtype: str) -> None:
     check(found[f"zero points {dtype}"], TOLERANCE[dtype])
+
+
+def check_cost(answer: dict[str, Any]) -> None:
+    """The manifest's cost model, which a device is judged by before the download, says what the engine's plan does."""
+    promised, planned = answer["promised"]["per_token"], answer["cost"]["perToken"]
+    assert promised.keys() == planned.keys()
+    for name, cost in promised.items():
+        if name == "elementwise":
+            assert cost["bytes"] == pytest.approx(planned[name]["bytes"], rel=0.1)
+        else:
+            assert cost == planned[name], name
+    assert answer["promised"]["steps"] == pytest.approx(answer["cost"]["steps"], abs=2)
+
+
+@pytest.mark.parametrize("name", decoders.CASES)
+def test_a_decoder_costs_what_its_manifest_says(found: dict[str, Any], name: str) -> None:
+    check_cost(found[f"{name} q4 fp16"])
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("kind", ["q8", "q4"])
+def test_an_encoder_costs_what_its_manifest_says(found: dict[str, Any], name: str, task: str, kind: str) -> None:
+    check_cost(found[f"{name} {task} {kind}"])

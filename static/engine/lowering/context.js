@@ -134,7 +134,9 @@ export class LoweringContext {
     const known = this.tables.get(name);
     if (known) return known;
     const value = foldConstant(this.graph, name, this.contextLength);
-    if (value?.dims.length !== 2) throw cannotLower(node, `its input "${name}" is no constant table`);
+    if (value?.dims.length !== 2 || value.data.length !== value.dims[0] * value.dims[1]) {
+      throw cannotLower(node, `its input "${name}" is no constant table`);
+    }
     this.positions = Math.min(this.positions, value.dims[0]);
     const table = { weight: this.weights.literal(Float32Array.from(value.data)), dims: value.dims };
     this.tables.set(name, table);

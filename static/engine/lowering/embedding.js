@@ -14,6 +14,7 @@ import { rowTable } from "./row_table.js";
 /** @param {LoweringContext} context @param {Node} node */
 export function lowerEmbedding(context, node) {
   const { weight } = node.detail;
+  if (weight.columns < 1) throw cannotLower(node, "its table is empty");
   const { table: rows, pad } = rowTable(context.graph, node);
   if (rows === "ids") context.vocabulary = Math.min(context.vocabulary, weight.columns);
   else if (rows === "positions") context.positions = Math.min(context.positions, weight.columns);

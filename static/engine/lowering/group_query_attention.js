@@ -9,6 +9,8 @@ import { emitAttention } from "./attention.js";
  * @typedef {import("../graph.js").Node} Node
  */
 
+/** A window that hides nothing: no context is longer. */
+const LONGEST = 2 ** 31;
 /** Operators whose output lies where their input does. */
 const ALIASES = ["Reshape", "Cast", "Identity", "Squeeze", "Split"];
 /** Lengths come from the engine itself, which has one sequence without padding. */
@@ -28,7 +30,7 @@ export function lowerGroupQueryAttention(context, node) {
   }
   const inputs = attentionInputs(context, node, heads, kvHeads);
   const rotary = rotates ? rotaryTables(context, node, inputs[0].width / heads) : null;
-  emitAttention(context, node, inputs, { heads, kvHeads, causal: true, window: Math.max(0, window), softcap, rotary });
+  emitAttention(context, node, inputs, { heads, kvHeads, causal: true, window: Math.min(Math.max(0, window), LONGEST), softcap, rotary });
 }
 
 /** Queries, keys and values, which may come side by side in one input. @param {LoweringContext} context @param {Node} node @param {number} heads @param {number} kvHeads @returns {Value[]} */

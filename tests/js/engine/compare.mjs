@@ -6,10 +6,11 @@
  * A job of a decoder: {name, graph, ids, prompt, kvDtype, vocabulary, logits}; `logits` is a file of float32
  * [ids, vocabulary], the first `prompt` ids are given together, the others one by one. A job of an encoder: {name,
  * graph, batch, outputs: {name: {dims, data}}}; `data` is a file of float32, `batch` what a session takes.
- * The answer has for each job {error} or {distances: {build: largest relative distance}}.
+ * The answer has for each job {error} or {distances: {build: largest relative distance}, cost}, cost as planCost gives it.
  */
 import { readFile } from "node:fs/promises";
 
+import { planCost } from "../../../static/engine/plan_cost.js";
 import { BUILDS, openSession } from "./node_engine.mjs";
 
 /** @param {ArrayLike<number>} found @param {ArrayLike<number>} expected */
@@ -50,13 +51,15 @@ async function encoderDistance(session, { batch, outputs }) {
 const answers = {};
 for (const job of JSON.parse(await readFile(process.argv[2], "utf8"))) {
   const distances = {};
+  let cost;
   try {
     for (const build of BUILDS) {
       const session = await openSession(job.graph, build, { threads: build.shared ? 2 : 1, contextLength: 4096, kvDtype: job.kvDtype });
       distances[build.file] = await (session.kind === "decoder" ? decoderDistance : encoderDistance)(session, job);
+      cost = planCost(session.engine.plan.model);
       await session.dispose();
     }
-    answers[job.name] = { distances };
+    answers[job.name] = { distances, cost };
   } catch (error) {
     answers[job.name] = { error: error.message };
   }
