@@ -14,6 +14,7 @@ import click
 from convert import __version__
 from convert.commands.convert import convert
 from convert.commands.eval import evaluate
+from convert.commands.fit import fit
 from convert.commands.inspect import inspect
 from convert.commands.output import one_line
 from convert.commands.verify import verify
@@ -71,7 +72,7 @@ def featherweight() -> None:
     """Turn small language models into quantized, verified files that browsers run, and serve them."""
 
 
-for command in (convert, evaluate, inspect, verify):
+for command in (convert, evaluate, fit, inspect, verify):
     featherweight.add_command(command)
 
 

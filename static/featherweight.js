@@ -1,14 +1,12 @@
 /** Owns the public face of the browser half: thin proxies on the page thread over workers that do everything heavy. */
 
-import { chooseVariant, fitVariant } from "./device/fit.js";
-import { probeDevice } from "./device/probe.js";
 import { requestPersistence } from "./delivery/quota.js";
 import { FeatherweightError } from "./errors.js";
-import { loadManifest } from "./manifest/manifest.js";
 import { createTokenizer } from "./text/tokenizer.js";
-import { connect } from "./worker/bridge.js";
+import { fit, ghostRun, listRuns, probeDevice, shareRun, writeReceipt } from "./weigh_in.js";
+import { absolute, modelWorker, storeWorker } from "./worker/clients.js";
 
-export { FeatherweightError, probeDevice };
+export { FeatherweightError, fit, ghostRun, listRuns, probeDevice, shareRun };
 
 /**
  * @typedef {import("./device/probe.js").Device} Device
@@ -21,6 +19,7 @@ export { FeatherweightError, probeDevice };
  * @typedef {import("./tasks/question_answering.js").Answer} Answer
  * @typedef {import("./tasks/fill_mask.js").Filling} Filling
  * @typedef {import("./tasks/run_stats.js").Stats} Stats
+ * @typedef {import("./device/receipts.js").Receipt} Receipt
  */
 
 /**
@@ -85,24 +84,6 @@ export async function listModels({ signal } = {}) {
 }
 
 /**
- * Says before the download whether a model and this device fit.
- * @param {string | URL} manifestUrl relative to the page
- * @param {{device?: Device, dtype?: string, contextLength?: number, backend?: string, signal?: AbortSignal}} [options]
- *   `device`: a probe made earlier; without it one is made now
- * @returns {Promise<Verdict>}
- */
-export async function fit(manifestUrl, { device, dtype, contextLength, backend, signal } = {}) {
-  const url = absolute(manifestUrl);
-  const [facts, manifest] = await Promise.all([
-    device ?? probeDevice({ signal }),
-    loadManifest(url, { signal }),
-  ]);
-  const variant = chooseVariant(manifest, dtype);
-  const { presentBytes } = await variantStatus(url, variant.dtype);
-  return fitVariant({ device: facts, manifest, variant, contextLength, presentBytes, backend });
-}
-
-/**
  * How much of a variant is on this device already.
  * @param {string | URL} manifestUrl
  * @param {string} [dtype]
@@ -131,14 +112,14 @@ export function removeVariant(manifestUrl, dtype) {
  */
 export async function loadModel(manifestUrl, { dtype, backend, threads, contextLength, kvDtype, onProgress, signal } = {}) {
   void requestPersistence(); // browsers expose the question to pages only
-  const connection = connect(startWorker("featherweight-model"));
+  const connection = modelWorker();
   try {
     const loaded = await connection.call(
       "load",
       { manifestUrl: absolute(manifestUrl), dtype, backend, threads, contextLength, kvDtype },
       { signal, onEvent: (event) => onProgress?.(/** @type {LoadProgress} */ (event)) },
     );
-    return new Model(connection, loaded);
+    return new Model(connection, loaded, absolute(manifestUrl));
   } catch (error) {
     connection.close();
     throw error;
@@ -153,15 +134,18 @@ const WHOLE_TEXT_TASKS = ["feature-extraction", "text-classification"];
 class Model {
   #connection;
   #tokenizerFiles;
+  #manifestUrl;
   /** @type {import("./text/tokenizer.js").Tokenizer | null} */
   #tokenizer = null;
 
   /**
    * @param {import("./worker/bridge.js").Connection} connection
    * @param {import("./worker/model_worker.js").Loaded} loaded
+   * @param {string} manifestUrl
    */
-  constructor(connection, loaded) {
+  constructor(connection, loaded, manifestUrl) {
     this.#connection = connection;
+    this.#manifestUrl = manifestUrl;
     this.#tokenizerFiles = loaded.tokenizerFiles;
     this.id = loaded.id;
     this.name = loaded.name;
@@ -174,6 +158,8 @@ class Model {
     this.labels = loaded.labels;
     /** @type {Stats} */
     this.stats = loaded.stats;
+    /** Predicted beside measured, of the last answer that was long enough to tell. @type {Receipt | null} */
+    this.receipt = null;
   }
 
   /**
@@ -190,6 +176,7 @@ class Model {
       this.stats = stats;
       if (piece) yield piece;
     }
+    this.receipt = (await writeReceipt({ ...this, manifestUrl: this.#manifestUrl }, this.stats)) ?? this.receipt;
   }
 
   /**
@@ -361,23 +348,4 @@ class Model {
     this.#tokenizer ??= createTokenizer(this.#tokenizerFiles);
     return this.#tokenizer;
   }
-}
-
-/** @type {import("./worker/bridge.js").Connection | null} */
-let storeConnection = null;
-
-/** The worker that looks into the store for the page; one for the page's life, a new one if it should crash. */
-function storeWorker() {
-  if (!storeConnection || storeConnection.closed) storeConnection = connect(startWorker("featherweight-store"));
-  return storeConnection;
-}
-
-/** @param {string} name shown by the browser's developer tools */
-function startWorker(name) {
-  return new Worker(new URL("./worker/model_worker.js", import.meta.url), { type: "module", name });
-}
-
-/** @param {string | URL} url */
-function absolute(url) {
-  return new URL(url, document.baseURI).href;
 }

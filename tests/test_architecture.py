@@ -32,6 +32,7 @@ CONVERT_LAYERS = [
     "trial_run",
     "verification",
     "evaluation",
+    "fit",
     "commands",
     "cli",
     "__main__",
@@ -47,6 +48,7 @@ STATIC_LAYERS = [
     "tasks",
     "device",
     "worker",
+    "weigh_in.js",
     "featherweight.js",
     "app",
 ]

@@ -24,7 +24,7 @@ def commands() -> list[str]:
     return featherweight.list_commands(click.Context(featherweight))
 
 
-@pytest.mark.parametrize("name", ["convert", "eval", "inspect", "serve", "verify"])
+@pytest.mark.parametrize("name", ["convert", "eval", "fit", "inspect", "serve", "verify"])
 def test_cli_names_every_option(name: str) -> None:
     import click
 
@@ -37,7 +37,7 @@ def test_cli_names_every_option(name: str) -> None:
 
 
 def test_cli_names_every_command_dtype_and_family() -> None:
-    assert set(commands()) == {"convert", "eval", "inspect", "serve", "verify"}
+    assert set(commands()) == {"convert", "eval", "fit", "inspect", "serve", "verify"}
     for name in (*Dtype, *FAMILIES):
         assert f"`{name}`" in text("docs/cli.md")
 

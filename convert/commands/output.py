@@ -9,6 +9,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+PIPE_WIDTH = 200
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
@@ -30,7 +32,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH  # nobody's screen cuts it off
+    console.print(table)
 
 
 def one_line(text: str) -> str:

@@ -2,7 +2,7 @@
 import { loadModel, probeDevice } from "../featherweight.js";
 import { announce } from "./announcer.js";
 import { keepPageOffline, watchConnectivity } from "./connectivity.js";
-import { showDevice } from "./device_panel.js";
+import { setUpDevicePanel, showDevice } from "./device_panel.js";
 import { byId } from "./dom.js";
 import { recall, remember } from "./local_storage.js";
 import { ModelList } from "./model_list.js";
@@ -24,7 +24,7 @@ let running = null;
 let loading = null;
 
 const offlineReady = keepPageOffline();
-const list = new ModelList({ open, cancel: () => loading?.abort(), removed: () => showDevice(probeDevice()) });
+const list = new ModelList({ open, cancel: () => loading?.abort(), removed: () => showDevice(probeDevice({ measure: false })) });
 const workspace = new Workspace({ reload });
 
 start();
@@ -32,8 +32,9 @@ start();
 async function start() {
   watchConnectivity();
   restoreSettings();
-  const device = probeDevice();
-  showDevice(device);
+  const facts = probeDevice({ measure: false });
+  showDevice(facts);
+  setUpDevicePanel({ measure: () => weigh({ fresh: true }) });
   byId("back-button", HTMLElement).addEventListener("click", () => visit(null));
   byId("home-link", HTMLElement).addEventListener("click", (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -43,7 +44,16 @@ async function start() {
   addEventListener("popstate", showAddress);
   // Whoever leaves in the middle of a load does so on purpose: only a tab that dies leaves the note behind.
   addEventListener("pagehide", () => remember(OPENING, undefined));
-  if (await list.fetch(device)) await openAddressed();
+  if (!(await list.fetch(facts))) return;
+  await openAddressed();
+  await weigh();
+}
+
+/** Measures the device, and says of every model how fast it will be. @param {{fresh?: boolean}} [options] */
+async function weigh(options) {
+  const device = probeDevice(options);
+  await showDevice(device);
+  list.weigh(device);
 }
 
 /** Opens what the address names, when it is wholly here and the last try did not kill the tab. */
@@ -109,7 +119,7 @@ async function settle(card) {
   remember(OPENING, undefined);
   list.setLoading(null);
   card.stopLoading();
-  showDevice(probeDevice());
+  showDevice(probeDevice({ measure: false }));
   await card.weigh();
 }
 

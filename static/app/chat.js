@@ -4,6 +4,7 @@ import { Conversation } from "./conversation.js";
 import { byId, make } from "./dom.js";
 import { formatRate, formatSeconds } from "./format.js";
 import { clearProblem, errorCode, isAbort, isTooLong, showProblem } from "./problem.js";
+import { setUpReceipt, showReceipt } from "./receipt_panel.js";
 import { generationSettings } from "./settings.js";
 import { showStatistics } from "./statistics.js";
 
@@ -38,6 +39,7 @@ export function openChat(opened, { reload }) {
   reloadModel = reload;
   conversation = new Conversation(opened.id);
   clearProblem(problemSlot);
+  showReceipt(opened.receipt);
   line.textContent = "";
   drawLog();
   input.focus({ preventScroll: true });
@@ -70,6 +72,7 @@ export function newChat() {
 
 /** Wires the composer; called once. */
 export function setUpChat() {
+  setUpReceipt();
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     send(input.value.trim());
@@ -130,6 +133,7 @@ async function answer(speaker, talk, { systemPrompt, ...options }) {
   setAnswering(false);
   article.classList.remove("writing");
   showNumbers(speaker);
+  showReceipt(speaker.receipt);
   settle(speaker, article, words.data.trim(), controller.signal.aborted, failure);
 }
 

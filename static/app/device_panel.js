@@ -1,30 +1,65 @@
 /** Owns the facts about this device, in plain words. */
 import { byId, find } from "./dom.js";
-import { formatBytes } from "./format.js";
+import { toProfile } from "../device/profile.js";
+import { formatBytes, formatRate } from "./format.js";
 
 /** @typedef {import("../featherweight.js").Device} Device */
+
+/** @type {Device | null} */
+let shown = null;
+
+/** @param {{measure: () => Promise<void>}} actions */
+export function setUpDevicePanel({ measure }) {
+  const button = byId("measure-button", HTMLButtonElement);
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    setFact("speed", "measuring…");
+    await measure();
+    button.disabled = false;
+  });
+  byId("profile-button", HTMLButtonElement).addEventListener("click", saveProfile);
+}
+
+/** Hands the profile over as a file, for `featherweight fit`. */
+function saveProfile() {
+  if (!shown) return;
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([JSON.stringify(toProfile(shown), null, 1)], { type: "application/json" }));
+  link.download = "device.json";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
 
 /** @param {Promise<Device>} probe */
 export async function showDevice(probe) {
   try {
     const device = await probe;
+    shown = device;
     for (const [fact, words] of Object.entries(describeDevice(device))) setFact(fact, words);
     byId("device-note", HTMLElement).textContent = describeEngine(device);
   } catch (error) {
-    for (const fact of ["processor", "memory", "graphics", "storage"]) setFact(fact, "unknown");
+    for (const fact of ["processor", "speed", "memory", "graphics", "storage"]) setFact(fact, "unknown");
     byId("device-note", HTMLElement).textContent = `This device could not be weighed: ${error instanceof Error ? error.message : error}`;
   }
 }
 
 /** @param {Device} device */
-function describeDevice({ threads, crossOriginIsolated, wasm, deviceMemoryGib, webgpu, storage }) {
+function describeDevice({ threads, crossOriginIsolated, wasm, deviceMemoryGib, webgpu, storage, rates }) {
   const parallel = crossOriginIsolated && wasm.threads;
   return {
     processor: parallel || threads === 1 ? `${threads} ${threads === 1 ? "thread" : "threads"}` : `1 of ${threads} threads`,
+    speed: rates ? describeSpeed(rates) : "not measured yet",
     memory: deviceMemoryGib === null ? "not told" : `${deviceMemoryGib} GB or more`,
     graphics: webgpu ? (webgpu.isFallback ? "WebGPU in software" : gpuName(webgpu)) : "no WebGPU",
     storage: storage ? formatBytes(Math.max(0, storage.quotaBytes - storage.usageBytes)) : "not told",
   };
+}
+
+/** @param {NonNullable<Device["rates"]>} rates */
+function describeSpeed({ by_threads: byThreads }) {
+  const { linear } = byThreads[byThreads.length - 1];
+  const { bytes_per_s: bytes, macs_per_s: macs } = linear.linear_4bit ?? linear.linear_float;
+  return `${formatRate(bytes / 1e9)} GB/s, ${formatRate(macs / 1e9)} GMAC/s`;
 }
 
 /** @param {NonNullable<Device["webgpu"]>} webgpu */

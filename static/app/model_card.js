@@ -1,5 +1,5 @@
 /** Owns one model on the list: its facts, its weight on the scale, what of it is here, and the load when it runs. */
-import { fit, removeVariant, variantStatus } from "../featherweight.js";
+import { fit, ghostRun, removeVariant, variantStatus } from "../featherweight.js";
 import { announce } from "./announcer.js";
 import { find, fromTemplate, make } from "./dom.js";
 import { downloadPanel } from "./download_panel.js";
@@ -15,11 +15,16 @@ import { describeVariant, describeVerdict, licenseName, taskName } from "./wordi
  * @typedef {{presentBytes: number, totalBytes: number, complete: boolean}} Status
  */
 
+const TRIAL = "Try its speed without the download";
 const NO_BREAK = "\u00a0";
 
 export class ModelCard {
   /** @type {Status | null} */
   status = null;
+  /** @type {import("../featherweight.js").Verdict | null} */
+  verdict = null;
+  /** What a trial run of the chosen variant measured. @type {import("../weigh_in.js").GhostRun | null} */
+  #ghost = null;
   #loading = false;
   /** @type {string | null} */
   #runningDtype = null;
@@ -60,7 +65,13 @@ export class ModelCard {
       option.value = variant.dtype;
       this.select.append(option);
     }
-    this.select.addEventListener("change", () => this.weigh());
+    this.select.addEventListener("change", () => {
+      this.#ghost = null;
+      this.weigh();
+    });
+    this.trialButton = find(this.root, ".trial", HTMLButtonElement);
+    this.trialButton.dataset.testid = `trial-button-${row.id}`;
+    this.trialButton.addEventListener("click", () => this.#try());
 
     this.openButton = find(this.root, ".open", HTMLButtonElement);
     this.openButton.dataset.testid = `download-button-${row.id}`;
@@ -123,8 +134,10 @@ export class ModelCard {
     const why = find(this.root, ".verdict-why", HTMLDetailsElement);
     try {
       const device = await this.#device;
-      const verdict = await fit(this.row.manifest_url, { device: device ?? undefined, dtype: this.dtype });
+      const verdict = await fit(this.row.manifest_url, { device: device ?? undefined, dtype: this.dtype, ghost: this.#ghost });
       if (ask !== this.#asked) return;
+      this.verdict = verdict;
+      this.root.dataset.verdict = verdict.supported ? (verdict.smooth === false ? "slow" : "fits") : "too-heavy";
       text.textContent = describeVerdict(verdict);
       find(why, "ul", HTMLElement).replaceChildren(...verdict.why.map((reason) => make("li", "", reason)));
       why.open = !verdict.supported;
@@ -136,6 +149,22 @@ export class ModelCard {
       if (ask !== this.#asked) return;
       text.textContent = "This model could not be weighed.";
       find(why, "ul", HTMLElement).replaceChildren(make("li", "", error instanceof Error ? error.message : String(error)));
+    }
+  }
+
+  /** Runs the plan over synthetic weights: what it measures replaces what was predicted. */
+  async #try() {
+    this.trialButton.disabled = true;
+    this.trialButton.textContent = "Trying…";
+    try {
+      this.#ghost = await ghostRun(this.row.manifest_url, { dtype: this.dtype });
+      await this.weigh();
+      announce(find(this.root, ".verdict-text", HTMLElement).textContent ?? "");
+    } catch (error) {
+      this.showProblem(error, () => this.#try());
+    } finally {
+      this.trialButton.disabled = false;
+      this.trialButton.textContent = TRIAL;
     }
   }
 

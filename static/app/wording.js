@@ -1,5 +1,5 @@
 /** Owns the plain words for the field's terms: tasks, variants, verdicts, backends. Pure. */
-import { formatBytes, formatRate } from "./format.js";
+import { formatBytes, formatRate, formatSeconds } from "./format.js";
 
 /** @type {Record<string, string>} */
 const TASKS = {
@@ -61,14 +61,16 @@ export function describeVariant({ dtype, download_bytes: bytes }) {
 }
 
 /**
- * A verdict as one sentence.
+ * A verdict as a sentence or two.
  * @param {import("../featherweight.js").Verdict} verdict
  */
-export function describeVerdict({ supported, memory, decode_tokens_per_s: speed }) {
-  const need = `${formatBytes(memory.need)} of memory at most`;
-  if (!supported) return `More than this device can carry: ${need}, and it has ${formatBytes(memory.limit)}.`;
-  const pace = speed ? ` Expect ${range(speed, formatRate)} tokens a second.` : "";
-  return `This device can carry it: ${need}, of ${formatBytes(memory.limit)}.${pace}`;
+export function describeVerdict({ supported, smooth, memory, decode_tokens_per_s: speed, ttft_s: first, plan }) {
+  const need = `${formatBytes(memory.need)} of memory`;
+  if (!supported) return `Does not fit this device: ${need}, and there is room for ${formatBytes(memory.limit)}.`;
+  const verdict = smooth === null ? "Fits this device" : smooth ? "Runs well here" : "Runs slowly here";
+  if (speed) return `${verdict}: ${range(speed, formatRate)} tokens a second, ${need}.`;
+  if (first) return `${verdict}: ${range(first, formatSeconds)} for ${plan.prompt_tokens} tokens of text, ${need}.`;
+  return `${verdict}: ${need}.`;
 }
 
 /**

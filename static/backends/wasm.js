@@ -44,8 +44,8 @@ function listed({ shards }, folder, locations) {
   });
 }
 
-/** @param {string} file @param {AbortSignal} [signal] */
-async function compileKernels(file, signal) {
+/** The kernels as this server has them. @param {string} file @param {AbortSignal} [signal] @throws {FeatherweightError} not_found */
+export async function compileKernels(file, signal) {
   const response = await fetch(new URL(file, KERNELS), { signal });
   if (!response.ok) {
     throw new FeatherweightError("not_found", `The server has no ${file}; build it with \`python -m wasm_kernels.build\`.`, { file });

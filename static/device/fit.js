@@ -1,9 +1,15 @@
 /** Owns the verdict on a model and a device: pure functions from facts; nothing is measured or fetched here. */
 
 import { FeatherweightError } from "../errors.js";
+import { chooseBackends } from "../backends/registry.js";
+import { ortPeakBytes, peakBytes } from "./cost_model.js";
+import { METRICS, predictFrom, rawPrediction } from "./prediction.js";
 
 /**
  * @typedef {import("./probe.js").Device} Device
+ * @typedef {import("./prediction.js").Metric} Metric
+ * @typedef {import("./prediction.js").Predictions} Predictions
+ * @typedef {import("./receipts.js").Receipt} Receipt
  * @typedef {import("../manifest/manifest.js").Manifest} Manifest
  * @typedef {import("../manifest/manifest.js").Variant} Variant
  */
@@ -11,19 +17,21 @@ import { FeatherweightError } from "../errors.js";
 /**
  * @typedef {object} Verdict
  * @property {boolean} supported
- * @property {boolean | null} smooth null: not known
+ * @property {boolean | null} smooth fast enough to read along, or to answer within a second; null: not known
  * @property {{bytes: number, remaining_bytes: number, seconds: [number, number] | null}} download `bytes`: the whole
  *   variant; `remaining_bytes`: what is not on this device yet, and what `seconds` is about
  * @property {{need: number, limit: number, basis: string}} memory bytes
  * @property {{need: number, available: number | null}} storage bytes; null: not known
- * @property {[number, number] | null} ttft_s
- * @property {[number, number] | null} decode_tokens_per_s
- * @property {{dtype: string, backend: string, threads: number, context_length: number}} plan
+ * @property {[number, number] | null} load_s from the click to ready, the download included
+ * @property {[number, number] | null} ttft_s for a prompt of `plan.prompt_tokens`
+ * @property {[number, number] | null} decode_tokens_per_s with `plan.past_tokens` in the KV cache
+ * @property {Record<Metric, number | null> | null} expected the middles of the intervals
+ * @property {string} basis what the speed is predicted from: "probe", "ghost run", "earlier runs here" or "nothing"
+ * @property {{dtype: string, backend: string, threads: number, context_length: number, prompt_tokens: number, past_tokens: number}} plan
  * @property {string[]} why sentences for people
  */
 
 const GIB = 2 ** 30;
-const MIB = 2 ** 20;
 
 /** Smallest download first, then those that every backend runs. */
 const DTYPE_PREFERENCE = ["q4", "q8", "q4f16", "fp16", "fp32"];
@@ -50,96 +58,116 @@ export function defaultThreads(hardwareThreads) {
   return threads <= 4 ? threads : Math.min(8, Math.ceil(threads / 2));
 }
 
-/** What onnxruntime-web takes without a model: its code, stacks and first pages. */
-const RUNTIME_BYTES = 64 * MIB;
-/** While a model is loaded, its weights exist twice: as downloaded, and in the runtime (repacked for its kernels). */
-const WEIGHT_COPIES = 2;
-/** The KV cache of one run is the input of the next: both exist at once, inside the runtime and outside. */
-const CACHE_COPIES = 3;
-/** Tokens of a prompt that run at once. */
-const PREFILL_TOKENS = 128;
 /** Of what the device says it has, a tab can count on half. */
 const DEVICE_MEMORY_SHARE = 0.5;
 /** WebAssembly's 32-bit addresses. */
 const ADDRESS_SPACE_BYTES = 4 * GIB;
+/** About as fast as people read. */
+const SMOOTH_TOKENS_PER_S = 7;
+/** What people wait for an answer to begin, and for a search. */
+const SMOOTH_FIRST_TOKEN_S = { decoder: 5, encoder: 1 };
+const PROMPT_TOKENS = 128;
 
 /**
- * @param {object} facts
- * @param {Device} facts.device
- * @param {Manifest} facts.manifest
- * @param {Variant} facts.variant
- * @param {number} [facts.contextLength] default and upper limit: the model's
- * @param {number} [facts.presentBytes] what of the variant is on this device already
- * @param {string} [facts.backend] "auto" by default
- * @param {number | null} [facts.bytesPerSecond] a rate measured in an earlier download from this server
- * @returns {Verdict}
+ * @typedef {object} FitFacts
+ * @property {Device} device
+ * @property {Manifest} manifest
+ * @property {Variant} variant
+ * @property {number} [contextLength] default and upper limit: the model's
+ * @property {number} [promptTokens] 128 by default
+ * @property {number} [presentBytes] what of the variant is on this device already
+ * @property {string} [backend] "auto" by default
+ * @property {number} [threads] by the device's cores
+ * @property {readonly Receipt[]} [receipts] of earlier runs on this device
+ * @property {Record<Metric, number | null> | null} [ghost] what a ghost run measured, in place of what the probe says
  */
+
+/** @param {FitFacts} facts @returns {Verdict} */
 export function fitVariant({
   device,
   manifest,
   variant,
   contextLength,
+  promptTokens = PROMPT_TOKENS,
   presentBytes = 0,
   backend = "auto",
-  bytesPerSecond = null,
+  threads: askedThreads,
+  receipts = [],
+  ghost = null,
 }) {
   const { model } = manifest;
   const context = Math.min(contextLength ?? model.contextLength, model.contextLength);
-  const need = memoryNeed(variant, model.kvCache ? context : 0);
-  const { limit, basis, hint } = memoryLimit(device);
+  const prompt = Math.min(promptTokens, context);
+  const parallel = device.crossOriginIsolated && device.wasm.threads;
+  const threads = parallel ? (askedThreads ?? defaultThreads(device.threads)) : 1;
   const remaining = Math.max(0, variant.downloadBytes - presentBytes);
-  const available = device.storage && device.storage.quotaBytes - device.storage.usageBytes;
-  const seconds = remaining === 0 ? /** @type {[number, number]} */ ([0, 0]) : downloadSeconds(remaining, device, bytesPerSecond);
-  const threads = device.crossOriginIsolated && device.wasm.threads ? defaultThreads(device.threads) : 1;
+  const plan = { dtype: variant.dtype, backend, threads, context_length: context, prompt_tokens: prompt, past_tokens: prompt };
+  const own = backendFor(backend, device, variant) === "wasm";
+  const cacheTokens = model.kvCache ? context : 0;
+  const raw = own ? rawFor({ device, manifest, variant, remaining }, plan, ghost) : null;
+  const predictions = raw && predictFrom(raw, receipts, { id: model.id, dtype: variant.dtype, backend: "wasm", threads });
 
+  const expectedNeed = predictions?.peak_memory_bytes?.expected ?? (own ? peakBytes(variant, cacheTokens) : ortPeakBytes(variant, cacheTokens));
+  const need = Math.round(expectedNeed);
+  const { limit, basis, hint } = memoryLimit(device);
+  const available = device.storage && device.storage.quotaBytes - device.storage.usageBytes;
+  const seconds = downloadSeconds(remaining, device);
   const runs = device.wasm.simd;
   const fitsMemory = need <= limit;
   const fitsStorage = available === null || remaining <= available;
-
-  const why = [];
-  if (!runs) why.push("This browser is too old: it has no WebAssembly SIMD.");
-  why.push(
-    fitsMemory
-      ? `It needs about ${size(need)} of memory, and there is room for ${size(limit)} (${basis}).`
-      : `It needs about ${size(need)} of memory, more than the ${size(limit)} there is room for (${basis}).`,
-  );
-  if (hint) why.push(hint);
-  if (remaining === 0) why.push("It is on this device already.");
-  else if (presentBytes > 0) why.push(`${size(remaining)} of ${size(variant.downloadBytes)} are still to be downloaded.`);
-  else why.push(`The download is ${size(remaining)}.`);
-  if (!fitsStorage) why.push(`The browser gives this site only ${size(available ?? 0)} more storage.`);
-  if (available === null && remaining > 0) why.push("This browser does not say how much it can store.");
-  if (threads === 1 && device.threads > 1) {
-    why.push("The page is not cross-origin isolated, so only one processor core can be used.");
-  }
-  if (seconds === null) why.push("How long the download takes is not known.");
-  why.push("Speed is not predicted yet.");
-
-  return {
+  const smooth = predictions && isSmooth(predictions);
+  const verdict = {
     supported: runs && fitsMemory && fitsStorage,
-    smooth: null,
+    smooth,
     download: { bytes: variant.downloadBytes, remaining_bytes: remaining, seconds },
     memory: { need, limit, basis },
     storage: { need: remaining, available },
-    ttft_s: null,
-    decode_tokens_per_s: null,
-    plan: { dtype: variant.dtype, backend, threads, context_length: context },
-    why,
+    load_s: predictions?.load_s?.interval ?? null,
+    ttft_s: predictions?.time_to_first_token_s?.interval ?? null,
+    decode_tokens_per_s: predictions?.decode_tokens_per_s?.interval ?? null,
+    expected: predictions && /** @type {Record<Metric, number | null>} */ (
+      Object.fromEntries(METRICS.map((metric) => [metric, predictions[metric]?.expected ?? null]))
+    ),
+    basis: raw === null ? "nothing" : ghost ? "ghost run" : receipts.some(({ model: id }) => id === model.id) ? "earlier runs here" : "probe",
+    plan,
+    why: /** @type {string[]} */ ([]),
   };
+  verdict.why = explain(verdict, { device, runs, fitsMemory, fitsStorage, hint, presentBytes });
+  return verdict;
+}
+
+/** The backend that "auto" takes first, or the one that was asked for. @param {string} backend @param {Device} device @param {Variant} variant */
+function backendFor(backend, { wasm, webgpu }, variant) {
+  try {
+    return chooseBackends(backend, { simd: wasm.simd, webgpu }, variant)[0].name;
+  } catch {
+    return backend; // the reason is told by what the device lacks
+  }
 }
 
 /**
- * Bytes at the peak: runtime + weights + KV cache of a full context + activations of a part of a prompt.
- * @param {Variant} variant
- * @param {number} cacheTokens
+ * @param {{device: Device, manifest: Manifest, variant: Variant, remaining: number}} facts
+ * @param {Verdict["plan"]} plan
+ * @param {Record<Metric, number | null> | null} ghost
+ * @returns {Record<Metric, number | null> | null} null where nothing was measured
  */
-function memoryNeed({ weightBytes, cost }, cacheTokens) {
-  return (
-    RUNTIME_BYTES +
-    WEIGHT_COPIES * weightBytes +
-    CACHE_COPIES * cost.kvBytesPerToken * cacheTokens +
-    cost.activationBytesPerToken * PREFILL_TOKENS
-  );
+function rawFor({ device, manifest, variant, remaining }, plan, ghost) {
+  if (!device.rates) return null;
+  const raw = rawPrediction({
+    manifest,
+    variant,
+    rates: device.rates,
+    remainingBytes: remaining,
+    downloadBytesPerSecond: device.rates.download_bytes_per_s,
+    workload: { threads: plan.threads, contextLength: plan.context_length, promptTokens: plan.prompt_tokens, past: plan.past_tokens },
+  });
+  return ghost ? { ...raw, ...Object.fromEntries(Object.entries(ghost).filter(([, value]) => value !== null)) } : raw;
+}
+
+/** @param {Predictions} predictions */
+function isSmooth({ time_to_first_token_s: first, decode_tokens_per_s: decode }) {
+  const limit = decode ? SMOOTH_FIRST_TOKEN_S.decoder : SMOOTH_FIRST_TOKEN_S.encoder;
+  return (first?.expected ?? Infinity) <= limit && (!decode || decode.expected >= SMOOTH_TOKENS_PER_S);
 }
 
 /** @param {Device} device */
@@ -155,21 +183,71 @@ function memoryLimit({ deviceMemoryGib }) {
 /** The browser's guess is capped at 10 Mbit/s, so as not to tell devices apart: from there on it is only a lower bound. */
 const DOWNLINK_CAP_MBPS = 10;
 const FASTEST_MBPS = 1000;
+/** A rate measured over a moment may be off by so much over a long download. */
+const RATE_TOLERANCE = 1.3;
 
 /**
  * @param {number} bytes
  * @param {Device} device
- * @param {number | null} bytesPerSecond
  * @returns {[number, number] | null}
  */
-function downloadSeconds(bytes, { connection }, bytesPerSecond) {
-  if (bytesPerSecond) return [bytes / (1.3 * bytesPerSecond), (1.3 * bytes) / bytesPerSecond];
+function downloadSeconds(bytes, { connection, rates }) {
+  if (bytes === 0) return [0, 0];
+  const measured = rates?.download_bytes_per_s;
+  if (measured) return [bytes / (RATE_TOLERANCE * measured), (RATE_TOLERANCE * bytes) / measured];
   if (!connection?.downlinkMbps) return null;
   const { downlinkMbps } = connection;
   /** @param {number} mbps */
   const at = (mbps) => (bytes * 8) / (mbps * 1e6);
   const fastest = downlinkMbps >= DOWNLINK_CAP_MBPS ? FASTEST_MBPS : 2 * downlinkMbps;
   return [at(fastest), at(downlinkMbps / 2)];
+}
+
+/**
+ * @param {Verdict} verdict
+ * @param {{device: Device, runs: boolean, fitsMemory: boolean, fitsStorage: boolean, hint: string | null, presentBytes: number}} facts
+ * @returns {string[]}
+ */
+function explain(verdict, { device, runs, fitsMemory, fitsStorage, hint, presentBytes }) {
+  const { memory, download, storage, plan, decode_tokens_per_s: decode, ttft_s: first, basis } = verdict;
+  const why = [];
+  if (!runs) why.push("This browser is too old: it has no WebAssembly SIMD.");
+  why.push(
+    fitsMemory
+      ? `It needs about ${size(memory.need)} of memory, and there is room for ${size(memory.limit)} (${memory.basis}).`
+      : `It needs about ${size(memory.need)} of memory, more than the ${size(memory.limit)} there is room for (${memory.basis}).`,
+  );
+  if (hint) why.push(hint);
+  if (download.remaining_bytes === 0) why.push("It is on this device already.");
+  else if (presentBytes > 0) why.push(`${size(download.remaining_bytes)} of ${size(download.bytes)} are still to be downloaded.`);
+  else why.push(`The download is ${size(download.remaining_bytes)}.`);
+  if (!fitsStorage) why.push(`The browser gives this site only ${size(storage.available ?? 0)} more storage.`);
+  if (storage.available === null && download.remaining_bytes > 0) why.push("This browser does not say how much it can store.");
+  if (plan.threads === 1 && device.threads > 1 && !(device.crossOriginIsolated && device.wasm.threads)) {
+    why.push("The page is not cross-origin isolated, so only one processor core can be used.");
+  }
+  if (download.seconds === null) why.push("How long the download takes is not known.");
+  if (first && decode) {
+    why.push(`An answer to ${plan.prompt_tokens} tokens begins after ${span(first)} s and goes on at ${span(decode)} tokens a second (${BASES[basis]}).`);
+  } else if (first) {
+    why.push(`A text of ${plan.prompt_tokens} tokens takes ${span(first)} s (${BASES[basis]}).`);
+  } else {
+    why.push(device.rates ? "Speed is predicted for the project's own engine only." : "Speed was not measured on this device.");
+  }
+  return why;
+}
+
+/** @type {Record<string, string>} */
+const BASES = {
+  probe: "from what was measured on this device",
+  "ghost run": "from a trial run without the weights",
+  "earlier runs here": "from earlier runs on this device",
+};
+
+/** @param {[number, number]} bounds */
+function span([low, high]) {
+  const digits = (/** @type {number} */ value) => (value < 10 ? value.toFixed(value < 1 ? 2 : 1) : String(Math.round(value)));
+  return `${digits(low)} to ${digits(high)}`;
 }
 
 /** @param {number} bytes */

@@ -1,4 +1,4 @@
-/** Owns the facts about this device that can be had without measuring. */
+/** Owns what is known of this device: facts that the browser tells, and rates once they were measured. */
 
 import { throwIfAborted } from "../errors.js";
 
@@ -31,6 +31,7 @@ import { throwIfAborted } from "../errors.js";
  * @property {{downlinkMbps: number, rttMs: number, saveData: boolean} | null} connection what the browser
  *   guesses; null where it does not say, and for a page served by this machine itself
  * @property {number | null} deviceMemoryGib a rounded hint; browsers that give it say 8 at most (newer ones 32)
+ * @property {import("./rates.js").Rates | null} rates null until they are measured
  */
 
 /**
@@ -38,7 +39,7 @@ import { throwIfAborted } from "../errors.js";
  * @param {{signal?: AbortSignal}} [options]
  * @returns {Promise<Device>}
  */
-export async function probeDevice({ signal } = {}) {
+export async function deviceFacts({ signal } = {}) {
   throwIfAborted(signal);
   const [webgpu, storage] = await Promise.all([probeWebgpu(), probeStorage()]);
   throwIfAborted(signal);
@@ -51,6 +52,7 @@ export async function probeDevice({ signal } = {}) {
     storage,
     connection: probeConnection(),
     deviceMemoryGib: /** @type {any} */ (navigator).deviceMemory ?? null,
+    rates: null,
   };
 }
 

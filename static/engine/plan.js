@@ -93,13 +93,13 @@ export class Plan {
   }
 
   /**
-   * Run all steps over some sequences, at most maxRows tokens together.
+   * Run the steps over some sequences, at most maxRows tokens together.
    * @param {readonly Segment[]} segments none of them empty; ids and positions are within the model's tables
    * @param {boolean} wantsLast whether the rows behind the last token are computed (logits)
-   * @param {number} [end] only the steps before this one are run
+   * @param {{begin?: number, end?: number}} [part] some of the steps; all by default
    * @returns {Float32Array[]} views of the outputs, good until the next run
    */
-  run(segments, wantsLast, end = this.model.steps.length) {
+  run(segments, wantsLast, { begin = 0, end = this.model.steps.length } = {}) {
     const rows = segments.reduce((sum, { ids }) => sum + ids.length, 0);
     if (rows > this.maxRows) throw new RangeError(`${rows} rows are more than ${this.maxRows}`);
     for (const { slot, past, ids } of segments) this.reserveSlots(slot + past + ids.length);
@@ -127,7 +127,7 @@ export class Plan {
     words[PLAN.ROWS + ROWS.LAST] = wantsLast ? 1 : 0;
     words[PLAN.ROWS + ROWS.FIRST] = segments.length;
     words[PLAN.TILE_COUNT] = this.#writeTiles(segments);
-    this.kernels.fw_plan_run(this.address, 0, end);
+    this.kernels.fw_plan_run(this.address, begin, end);
     return this.model.outputs.map(({ value: { rowsKind, width } }, at) =>
       memory.floats(this.outputAddresses[at], width * [rows, 1, segments.length][rowsKind]),
     );

@@ -158,9 +158,14 @@ async function readBounded(response, url) {
   return new Uint8Array(await new Blob(pieces).arrayBuffer());
 }
 
+/** The SHA-256 that a manifest's address names, null where it names a branch. @param {string} url absolute @returns {string | null} */
+export function revisionOf(url) {
+  return /\/resolve\/([0-9a-f]{64})\/manifest\.json$/.exec(new URL(url).pathname)?.[1] ?? null;
+}
+
 /** @param {string} url @param {Uint8Array} bytes */
 async function checkRevision(url, bytes) {
-  const expected = /\/resolve\/([0-9a-f]{64})\/manifest\.json$/.exec(new URL(url).pathname)?.[1];
+  const expected = revisionOf(url);
   if (!expected) return;
   const actual = await sha256Hex(bytes);
   if (actual === expected) return;

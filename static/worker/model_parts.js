@@ -35,21 +35,15 @@ export async function readTextFiles(paths, read) {
     const bytes = await bytesOf(path);
     return bytes && new TextDecoder().decode(bytes);
   };
-  const [tokenizer, config, chatTemplate, modelConfig, generationConfig] = await Promise.all([
-    bytesOf("tokenizer.json"),
-    bytesOf("tokenizer_config.json"),
-    textOf("chat_template.jinja"),
-    textOf("config.json"),
-    textOf("generation_config.json"),
-  ]);
+  const tokenizer = await bytesOf("tokenizer.json");
   if (!tokenizer) throw new FeatherweightError("bad_manifest", "The model lists no tokenizer.json.");
-  const tokenizerFiles = { tokenizer, config };
+  const tokenizerFiles = { tokenizer, config: await bytesOf("tokenizer_config.json") };
   return {
     tokenizerFiles,
     tokenizer: createTokenizer(tokenizerFiles),
-    chatTemplate,
-    config: JSON.parse(modelConfig ?? "{}"),
-    generationConfig: JSON.parse(generationConfig ?? "{}"),
+    chatTemplate: await textOf("chat_template.jinja"),
+    config: JSON.parse((await textOf("config.json")) ?? "{}"),
+    generationConfig: JSON.parse((await textOf("generation_config.json")) ?? "{}"),
   };
 }
 

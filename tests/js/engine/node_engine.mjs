@@ -42,7 +42,7 @@ export function modelMissing(id) {
   return kernelsMissing || (existsSync(join(modelDirectory(id), "manifest.json")) ? false : `models/${id} is not there; run \`make models\``);
 }
 
-function createWorker() {
+export function createWorker() {
   const worker = new Worker(new URL("./node_thread.mjs", import.meta.url));
   const handle = {
     onmessage: null,

@@ -15,6 +15,27 @@ const DEVICE = Object.freeze({
   storage: { quotaBytes: 10e9, usageBytes: 1e9, persisted: false },
   connection: null,
   deviceMemoryGib: 8,
+  rates: null,
+});
+
+const RATES = Object.freeze({
+  measured_on: "2026-11-21",
+  read_bytes_per_s: 1e10,
+  start_s: 0.2,
+  stored_bytes_per_s: 4e8,
+  download_bytes_per_s: null,
+  by_threads: [1, 4].map((threads) => ({
+    threads,
+    linear: {
+      linear_4bit: { bytes_per_s: threads * 5e9, macs_per_s: threads * 2e10 },
+      linear_float: { bytes_per_s: threads * 5e9, macs_per_s: threads * 2e10 },
+    },
+    attention: { bytes_per_s: threads * 4e9, macs_per_s: threads * 5e9 },
+    elementwise_bytes_per_s: threads * 8e9,
+    step_s: 5e-7,
+    call_s: 2e-4,
+    logit_s: 1e-9,
+  })),
 });
 
 const VARIANT = Object.freeze({
@@ -52,7 +73,8 @@ test("seconds_are_an_interval_around_the_rate", () => {
   // At the browser's cap the rate is a lower bound only.
   const capped = { ...connection, downlinkMbps: 10 };
   assert.deepEqual(verdict({}, { connection: capped }).download.seconds, [0.8, 160]);
-  const [low, high] = verdict({ bytesPerSecond: 10e6 }, { connection }).download.seconds;
+  const rates = { ...RATES, download_bytes_per_s: 10e6 };
+  const [low, high] = verdict({}, { connection, rates }).download.seconds;
   assert.ok(low < 10 && 10 < high && high < 14);
 });
 
@@ -65,7 +87,7 @@ test("memory_grows_with_the_context", () => {
 });
 
 test("too_large_for_the_address_space_is_unsupported", () => {
-  const { supported, memory, why } = verdict({}, {}, { ...VARIANT, weightBytes: 3e9 });
+  const { supported, memory, why } = verdict({}, {}, { ...VARIANT, weightBytes: 4.3e9 });
   assert.deepEqual([supported, memory.limit], [false, 4 * GIB]);
   assert.ok(why.some((sentence) => /more than the .*WebAssembly can address/.test(sentence)));
 });
@@ -93,9 +115,74 @@ test("no_isolation_means_one_thread", () => {
 });
 
 test("speed_is_not_made_up", () => {
-  const { smooth, ttft_s, decode_tokens_per_s, why } = verdict();
-  assert.deepEqual([smooth, ttft_s, decode_tokens_per_s], [null, null, null]);
-  assert.ok(why.includes("Speed is not predicted yet."));
+  const { smooth, ttft_s, decode_tokens_per_s, basis, why } = verdict();
+  assert.deepEqual([smooth, ttft_s, decode_tokens_per_s, basis], [null, null, null, "nothing"]);
+  assert.ok(why.includes("Speed was not measured on this device."));
+  const elsewhere = verdict({ backend: "ort-wasm" }, { rates: RATES });
+  assert.equal(elsewhere.decode_tokens_per_s, null);
+  assert.ok(elsewhere.why.some((sentence) => /own engine only/.test(sentence)));
+});
+
+const PER_TOKEN = {
+  linear_4bit: { bytes: 60e6, macs: 100e6 },
+  attention: { bytes: 20000, macs: 30000 },
+  elementwise: { bytes: 2e6, macs: 0 },
+};
+const MEASURED = { ...VARIANT, cost: { ...VARIANT.cost, perToken: PER_TOKEN, steps: 400 } };
+const BIG = { contextLength: 8192, vocabSize: 50000, kvCache: { layers: 30, kvHeads: 3, headDim: 64 }, id: "m" };
+const weigh = (facts = {}, variant = MEASURED, device = {}) =>
+  fitVariant({ device: { ...DEVICE, rates: RATES, ...device }, manifest: manifestOf([variant], BIG), variant, ...facts });
+const middle = ([low, high]) => Math.sqrt(low * high);
+
+test("more_threads_and_fewer_bytes_are_faster", () => {
+  const base = middle(weigh({ threads: 4 }).decode_tokens_per_s);
+  assert.ok(middle(weigh({ threads: 1 }).decode_tokens_per_s) < base);
+  const heavier = { ...MEASURED, cost: { ...MEASURED.cost, perToken: { ...PER_TOKEN, linear_4bit: { bytes: 90e6, macs: 150e6 } } } };
+  assert.ok(middle(weigh({ threads: 4 }, heavier).decode_tokens_per_s) < base);
+});
+
+test("longer_prompts_and_contexts_are_slower", () => {
+  assert.ok(middle(weigh({ promptTokens: 512 }).ttft_s) > 3 * middle(weigh({ promptTokens: 128 }).ttft_s));
+  assert.ok(middle(weigh({ promptTokens: 4096 }).decode_tokens_per_s) < middle(weigh({ promptTokens: 64 }).decode_tokens_per_s));
+});
+
+test("an_attention_window_bounds_what_a_token_costs", () => {
+  const perToken = { ...PER_TOKEN, attention: undefined, attention_window_256: PER_TOKEN.attention };
+  delete perToken.attention;
+  const variant = { ...MEASURED, cost: { ...MEASURED.cost, perToken } };
+  const at = (promptTokens) => weigh({ promptTokens }, variant).expected.decode_tokens_per_s;
+  assert.equal(at(512), at(4096));
+  assert.ok(at(64) > at(512));
+});
+
+test("a_ghost_run_stands_in_for_the_rates", () => {
+  const ghost = { load_s: null, time_to_first_token_s: 1.5, prefill_tokens_per_s: 85, decode_tokens_per_s: 33, peak_memory_bytes: 2e8 };
+  const { expected, basis, memory } = weigh({ ghost });
+  assert.deepEqual([expected.decode_tokens_per_s, expected.time_to_first_token_s, basis, memory.need], [33, 1.5, "ghost run", 2e8]);
+});
+
+const receipt = (ratio, facts = {}) => {
+  const raw = { load_s: 1, time_to_first_token_s: 1, prefill_tokens_per_s: 100, decode_tokens_per_s: 50, peak_memory_bytes: 1e8 };
+  const predicted = Object.fromEntries(Object.entries(raw).map(([name, value]) => [name, { expected: value, interval: [value / 2, value * 2] }]));
+  const measured = { ...raw, decode_tokens_per_s: 50 * ratio };
+  return { id: "r", model: "m", dtype: "q4", backend: "wasm", threads: 4, raw, predicted, measured, ...facts };
+};
+
+test("earlier_runs_correct_the_next_prediction", () => {
+  const before = weigh({ threads: 4 }).expected.decode_tokens_per_s;
+  const after = weigh({ threads: 4, receipts: [receipt(0.8), receipt(0.7), receipt(0.6)] });
+  assert.ok(Math.abs(after.expected.decode_tokens_per_s / before - 0.7) < 1e-9);
+  assert.equal(after.basis, "earlier runs here");
+  // Two runs of another model are too few to judge this one by.
+  const others = [receipt(0.5, { model: "x" }), receipt(0.5, { model: "x" })];
+  assert.equal(weigh({ threads: 4, receipts: others }).expected.decode_tokens_per_s, before);
+});
+
+test("surprises_widen_the_interval", () => {
+  const width = ([low, high]) => high / low;
+  const calm = Array.from({ length: 40 }, () => receipt(1.01, { model: "x", threads: 2 }));
+  const wild = Array.from({ length: 40 }, () => receipt(2, { model: "x", threads: 2 }));
+  assert.ok(width(weigh({ receipts: wild }).decode_tokens_per_s) > width(weigh({ receipts: calm }).decode_tokens_per_s));
 });
 
 test("verdict_is_plain_data", () => {

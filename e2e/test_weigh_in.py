@@ -1,0 +1,132 @@
+"""The weigh-in in a real browser: the probe's limits, verdicts before the download, ghost runs, receipts, sharing."""
+
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from e2e.conftest import SMOLLM2, serving
+
+IMPORT = "const fw = await import('/static/featherweight.js');"
+PROBE_LIMIT_BYTES = 2_000_000
+LONG_TASK_MS = 50
+
+
+def call(page: Page, script: str, argument: Any = None) -> Any:
+    return page.evaluate(f"async (argument) => {{ {IMPORT} {script} }}", argument)
+
+
+@pytest.fixture
+def quiet_page(page: Page, base_url: str) -> Page:
+    """A page of the origin that runs nothing by itself."""
+    page.goto(f"{base_url}/healthz")
+    return page
+
+
+def manifest_url(base_url: str, model: str) -> str:
+    rows = json.loads(urllib.request.urlopen(f"{base_url}/api/models").read())
+    return next(str(row["manifest_url"]) for row in rows if row["id"] == model)
+
+
+def test_probe_keeps_to_its_limits(quiet_page: Page) -> None:
+    sizes: list[int] = []
+    quiet_page.context.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
+    found = call(
+        quiet_page,
+        """const tasks = [];
+        const note = (list) => tasks.push(...list.getEntries().map(({ duration }) => duration));
+        const observer = new PerformanceObserver(note);
+        await fw.probeDevice({ measure: false });  // the modules are compiled
+        await new Promise((done) => setTimeout(done, 200));
+        observer.observe({ type: "longtask" });
+        const start = performance.now();
+        const device = await fw.probeDevice({ fresh: true });
+        const seconds = (performance.now() - start) / 1000;
+        const again = performance.now();
+        await fw.probeDevice();
+        return { device, tasks, seconds, again: performance.now() - again };""",
+    )
+    rates = found["device"]["rates"]
+    assert rates["by_threads"][0]["threads"] == 1
+    for entry in rates["by_threads"]:
+        for rate in (*entry["linear"].values(), entry["attention"]):
+            assert 1e6 < rate["bytes_per_s"] < 1e12
+            assert 1e6 < rate["macs_per_s"] < 1e13
+    assert rates["download_bytes_per_s"] > 0
+    assert [duration for duration in found["tasks"] if duration > LONG_TASK_MS] == []
+    assert sum(sizes) < PROBE_LIMIT_BYTES
+    # The copy is taken: a ratio, because a busy machine takes its time for both.
+    assert found["again"] < 1000 * found["seconds"] / 2
+
+
+def test_probe_can_be_stopped(quiet_page: Page) -> None:
+    code = call(
+        quiet_page,
+        """const stop = new AbortController();
+        setTimeout(() => stop.abort(), 100);
+        return fw.probeDevice({ fresh: true, signal: stop.signal }).then(() => "finished", ({ code }) => code);""",
+    )
+    assert code == "aborted"
+
+
+def test_verdict_comes_before_the_download(quiet_page: Page, base_url: str) -> None:
+    verdict = call(
+        quiet_page,
+        "return fw.fit(argument, { dtype: 'q4', contextLength: 1024 });",
+        manifest_url(base_url, SMOLLM2),
+    )
+    assert verdict["supported"] is True
+    assert verdict["basis"] == "probe"
+    assert verdict["download"]["remaining_bytes"] == verdict["download"]["bytes"]
+    low, high = verdict["decode_tokens_per_s"]
+    assert 0 < low < verdict["expected"]["decode_tokens_per_s"] < high
+
+
+def test_ghost_run_downloads_no_weights(quiet_page: Page, base_url: str) -> None:
+    paths: list[str] = []
+    quiet_page.context.on("request", lambda request: paths.append(request.url))
+    ghost = call(quiet_page, "return fw.ghostRun(argument, { dtype: 'q4' });", manifest_url(base_url, SMOLLM2))
+    assert ghost["decode_tokens_per_s"] > 0
+    assert ghost["prefill_tokens_per_s"] > 0
+    assert any(path.endswith("/onnx/model_q4.onnx") for path in paths)
+    assert not any("onnx_data" in path for path in paths)
+
+
+def test_answer_leaves_a_receipt_that_can_be_shared(context: BrowserContext, models: Path, tmp_path: Path) -> None:
+    page = context.new_page()
+    with serving(models, MEASUREMENTS_URL=f"sqlite:///{tmp_path}/measurements.sqlite3") as url:
+        page.goto(f"{url}/healthz")
+        runs = call(
+            page,
+            """const device = await fw.probeDevice();
+            const model = await fw.loadModel(argument, { dtype: "q4", backend: "wasm", contextLength: 256 });
+            for await (const piece of model.generate("Once upon a time", { maxNewTokens: 24 })) void piece;
+            await fw.shareRun(model.receipt, device);
+            await fw.shareRun(model.receipt, device);
+            return fw.listRuns();""",
+            manifest_url(url, SMOLLM2),
+        )
+        digest = json.loads(urllib.request.urlopen(f"{url}/api/measurements").read())
+    assert [run["shared"] for run in runs] == [True]
+    measured, predicted = runs[0]["measured"], runs[0]["predicted"]
+    assert measured["decode_tokens_per_s"] > 0
+    assert predicted["decode_tokens_per_s"]["expected"] > 0
+    assert digest["count"] == 1
+    assert digest["groups"][0]["device"]["browser"] == "chromium"
+
+
+def test_page_weighs_every_model(page: Page, base_url: str, models: Path) -> None:
+    page.goto(base_url)
+    expect(page.get_by_test_id("device-speed")).to_contain_text("GB/s", timeout=60_000)
+    cards = page.locator(".model")
+    for index in range(cards.count()):
+        expect(cards.nth(index).locator(".verdict-text")).to_contain_text("here:")
+    page.get_by_test_id("model-sort").select_option("download")
+    sizes = cards.locator(".open").all_text_contents()
+    assert sizes == sorted(sizes, key=lambda text: float(text.split()[1]))
+    with page.expect_download() as download:
+        page.get_by_test_id("profile-button").click()
+    assert json.loads(download.value.path().read_text())["format"] == "featherweight-device"

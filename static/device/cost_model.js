@@ -1,0 +1,140 @@
+/** Owns the arithmetic of speed and memory: seconds and bytes of a run from a model's cost and a device's measured rates. */
+
+/**
+ * @typedef {import("../manifest/manifest.js").Cost} Cost
+ * @typedef {import("./rates.js").Rates} Rates
+ * @typedef {import("./rates.js").ThreadRates} ThreadRates
+ */
+
+const MIB = 2 ** 20;
+
+/** Rows that one run of the engine takes, of a decoder and of an encoder. */
+export const PREFILL_ROWS = 128;
+export const ENCODER_ROWS = 512;
+/** What the engine takes without a model: the page's worker, compiled kernels, stacks. */
+const RUNTIME_BYTES = 48 * MIB;
+/** The KV cache grows by pages of so many tokens. */
+const PAGE_TOKENS = 256;
+/** Operator classes whose weights are read once for all rows of a run; the others work row by row. */
+const LINEAR = /^linear_/;
+/** Those that are done for one row of a run, however many there are. */
+const HEAD = /^head_/;
+/** Those over the tokens that a row sees, all of them or the last so many. */
+const ATTENTION = /^attention(?:_window_(\d+))?$/;
+
+/**
+ * Seconds of one run of `rows` tokens after `past` others: every operator class takes its multiply-adds at the rate that
+ * was measured for it (one row: bound by memory; many: by arithmetic), every step its overhead.
+ * @param {Cost} cost
+ * @param {ThreadRates} rates
+ * @param {number} rows
+ * @param {number} past tokens in the KV cache
+ * @returns {number}
+ */
+export function runSeconds({ perToken, steps }, rates, rows, past) {
+  let seconds = steps * rates.step_s;
+  for (const [name, { bytes, macs }] of Object.entries(perToken)) {
+    const attention = ATTENTION.exec(name);
+    if (LINEAR.test(name) || HEAD.test(name)) {
+      const rate = rates.linear[name.replace(HEAD, "linear_")] ?? rates.linear.linear_float;
+      const one = bytes / rate.bytes_per_s;
+      seconds += HEAD.test(name) ? one : Math.max(one, (macs * rows) / rate.macs_per_s);
+    } else if (attention) {
+      const window = Number(attention[1] ?? Infinity);
+      seconds += Math.max(
+        (bytes * Math.min(window, past + rows)) / rates.attention.bytes_per_s,
+        (macs * tokensSeen(rows, past, window)) / rates.attention.macs_per_s,
+      );
+    } else {
+      seconds += (bytes * rows) / rates.elementwise_bytes_per_s;
+    }
+  }
+  return seconds;
+}
+
+/** Tokens that the rows of a causal run see together: row r has past + r + 1 before it, itself included. @param {number} rows @param {number} past @param {number} window */
+function tokensSeen(rows, past, window) {
+  const growing = Math.max(0, Math.min(rows, window - past));
+  const beyond = rows - growing;
+  return growing * past + (growing * (growing + 1)) / 2 + (beyond && beyond * Math.min(window, past + rows));
+}
+
+/**
+ * Seconds until the first token of an answer: the prompt in runs of PREFILL_ROWS, then one choice among the vocabulary.
+ * @param {Cost} cost
+ * @param {ThreadRates} rates
+ * @param {{promptTokens: number, past?: number, vocabSize: number}} prompt
+ */
+export function firstTokenSeconds(cost, rates, { promptTokens, past = 0, vocabSize }) {
+  let seconds = vocabSize * rates.logit_s;
+  for (let done = 0; done < promptTokens; done += PREFILL_ROWS) {
+    seconds += runSeconds(cost, rates, Math.min(PREFILL_ROWS, promptTokens - done), past + done);
+  }
+  return seconds;
+}
+
+/**
+ * Seconds of one token of an answer.
+ * @param {Cost} cost
+ * @param {ThreadRates} rates
+ * @param {{past: number, vocabSize: number}} at
+ */
+export function decodeSeconds(cost, rates, { past, vocabSize }) {
+  return runSeconds(cost, rates, 1, past) + vocabSize * rates.logit_s + rates.call_s;
+}
+
+/**
+ * Seconds that an encoder takes for texts of one length.
+ * @param {Cost} cost
+ * @param {ThreadRates} rates
+ * @param {{texts: number, tokens: number}} batch
+ */
+export function encodeSeconds(cost, rates, { texts, tokens }) {
+  const together = Math.max(1, Math.min(texts, Math.floor(ENCODER_ROWS / tokens)));
+  const { attention, ...others } = cost.perToken;
+  let seconds = rates.call_s;
+  for (let done = 0; done < texts; done += together) {
+    const count = Math.min(together, texts - done);
+    seconds += runSeconds({ ...cost, perToken: others }, rates, count * tokens, 0);
+    if (attention) seconds += (attention.macs * count * tokens * tokens) / rates.attention.macs_per_s;
+  }
+  return seconds;
+}
+
+/**
+ * Bytes at the peak of our own engine: what the runtime takes, the packed weights once, a full KV cache, the activations
+ * of the largest run.
+ * @param {{weightBytes: number, cost: Cost}} variant
+ * @param {number} cacheTokens 0 for encoders
+ */
+export function peakBytes({ weightBytes, cost }, cacheTokens) {
+  const pages = Math.ceil(cacheTokens / PAGE_TOKENS);
+  const rows = cacheTokens ? PREFILL_ROWS : ENCODER_ROWS;
+  return RUNTIME_BYTES + weightBytes + cost.kvBytesPerToken * pages * PAGE_TOKENS + cost.activationBytesPerToken * rows;
+}
+
+/** While onnxruntime-web loads a model, its weights exist twice: as downloaded, and repacked for its kernels. */
+const ORT_WEIGHT_COPIES = 2;
+/** Its KV cache is the input of the next run: both exist at once, inside the runtime and outside. */
+const ORT_CACHE_COPIES = 3;
+/** The graph's KV cache holds float32, our own halves of that. */
+const ORT_CACHE_WIDTH = 2;
+
+/**
+ * The same for onnxruntime-web.
+ * @param {{weightBytes: number, cost: Cost}} variant
+ * @param {number} cacheTokens
+ */
+export function ortPeakBytes({ weightBytes, cost }, cacheTokens) {
+  const cache = ORT_CACHE_COPIES * ORT_CACHE_WIDTH * cost.kvBytesPerToken * cacheTokens;
+  return RUNTIME_BYTES + ORT_WEIGHT_COPIES * weightBytes + cache + cost.activationBytesPerToken * PREFILL_ROWS;
+}
+
+/**
+ * Seconds from the click to a model that is ready, when everything is stored: read, verify, repack, start.
+ * @param {{downloadBytes: number}} variant
+ * @param {Rates} rates
+ */
+export function startSeconds({ downloadBytes }, rates) {
+  return rates.start_s + downloadBytes / rates.stored_bytes_per_s;
+}

@@ -1,0 +1,101 @@
+/** Owns the measuring of a device, in a worker: kernels, verification, the way a load takes, and the network. */
+
+import { compileKernels } from "../backends/wasm.js";
+import { instantiateKernels, kernelFile } from "../engine/kernels.js";
+import { measureKernels } from "../engine/rate_meter.js";
+import { argmax } from "../text/sampler.js";
+
+/** @typedef {import("./rates.js").Rates} Rates */
+
+/** What the kernels get of the two seconds that a probe may take. */
+const KERNEL_BUDGET_MS = 1100;
+const DOWNLOAD_BUDGET_MS = 350;
+const DOWNLOAD_BYTES = 1 << 20;
+/** A file of this server that is large enough to be asked for a part of. */
+const SAMPLE = new URL("../vendor/onnxruntime-web/ort-wasm-simd-threaded.wasm", import.meta.url);
+const HASHED_BYTES = 4 << 20;
+const LOGITS = 65536;
+/** Messages between the page and its worker, and the text of a token. */
+const CALL_SECONDS = 2e-4;
+/** A file system gives this much at least while it is read from its cache, as a just downloaded file is. */
+const FILE_BYTES_PER_S = 1.5e9;
+
+/**
+ * @param {object} options
+ * @param {number} options.threads
+ * @param {() => Promise<void>} options.pause lets an abort come through; throws when it has
+ * @param {AbortSignal} options.signal
+ * @returns {Promise<Rates>}
+ * @throws {FeatherweightError} not_found: the kernels are not built; out_of_memory; aborted
+ */
+export async function measureRates({ threads, pause, signal }) {
+  const clock = () => performance.now();
+  const started = clock();
+  const shared = globalThis.crossOriginIsolated === true;
+  const module = await compileKernels(kernelFile(shared), signal);
+  const kernels = await instantiateKernels(module, shared);
+  const compiled = (clock() - started) / 1000;
+  const count = shared ? threads : 1;
+  const measured = await measureKernels({ module, kernels, threads: count, budgetMs: KERNEL_BUDGET_MS, clock, pause });
+  const logit = logitSeconds(clock);
+  const hashed = await hashRate(clock);
+  await pause();
+  return {
+    measured_on: new Date().toISOString().slice(0, 10),
+    read_bytes_per_s: measured.read_bytes_per_s,
+    by_threads: measured.by_threads.map((rates) => ({ ...rates, call_s: CALL_SECONDS, logit_s: logit })),
+    start_s: compiled,
+    stored_bytes_per_s: 1 / (1 / hashed + 1 / FILE_BYTES_PER_S + 1 / measured.read_bytes_per_s),
+    download_bytes_per_s: await downloadRate(clock, signal),
+  };
+}
+
+/** Seconds for each entry of the vocabulary when a token is chosen. @param {() => number} clock */
+function logitSeconds(clock) {
+  const logits = Float32Array.from({ length: LOGITS }, (_, at) => Math.sin(at));
+  let least = Infinity;
+  for (let run = 0; run < 5; run++) {
+    const start = clock();
+    argmax(new Float32Array(logits));
+    least = Math.min(least, clock() - start);
+  }
+  return least / 1000 / LOGITS;
+}
+
+/** Bytes a second of the verification of chunks. @param {() => number} clock */
+async function hashRate(clock) {
+  const chunk = new Uint8Array(HASHED_BYTES / 4);
+  if (!globalThis.crypto?.subtle) return FILE_BYTES_PER_S / 10; // outside secure contexts sha256.js does it
+  const start = clock();
+  await Promise.all([0, 1, 2, 3].map(() => crypto.subtle.digest("SHA-256", chunk)));
+  return (HASHED_BYTES * 1000) / (clock() - start);
+}
+
+/**
+ * Bytes a second from this server, of a part of a file: null when it does not answer in time.
+ * @param {() => number} clock
+ * @param {AbortSignal} signal
+ */
+async function downloadRate(clock, signal) {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(3 * DOWNLOAD_BUDGET_MS)]);
+  try {
+    const headers = { range: `bytes=0-${DOWNLOAD_BYTES - 1}` };
+    const response = await fetch(SAMPLE, { headers, cache: "no-store", signal: limit });
+    if (response.status !== 206 || !response.body) return null;
+    const reader = response.body.getReader();
+    const first = await reader.read();
+    const start = clock();
+    let bytes = 0;
+    while (!first.done && clock() - start < DOWNLOAD_BUDGET_MS) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      bytes += value.length;
+    }
+    const seconds = (clock() - start) / 1000;
+    await reader.cancel();
+    return bytes > 0 && seconds > 0 ? bytes / seconds : null;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return null;
+  }
+}

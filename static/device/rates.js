@@ -1,0 +1,39 @@
+/** Owns the form of what was measured on a device: rates of the engine's kernels, of its store and of the network. */
+
+/**
+ * Rates of one operator class: bytes of weights for one row, where reading them is the work, and multiply-adds for many,
+ * where arithmetic is.
+ * @typedef {{bytes_per_s: number, macs_per_s: number}} LinearRate
+ */
+
+/**
+ * @typedef {object} ThreadRates
+ * @property {number} threads
+ * @property {Record<string, LinearRate>} linear by operator class; "linear_float" is always there
+ * @property {{bytes_per_s: number, macs_per_s: number}} attention bytes of the KV cache for one row, multiply-adds for many
+ * @property {number} elementwise_bytes_per_s norms, activations, quantizing of rows
+ * @property {number} step_s what a step costs beside its work: claim, barrier
+ * @property {number} call_s what a call costs beside the engine: messages, detokenizing
+ * @property {number} logit_s choosing a token, per entry of the vocabulary
+ */
+
+/**
+ * @typedef {object} Rates
+ * @property {string} measured_on date, YYYY-MM-DD
+ * @property {number} read_bytes_per_s of a plain loop over memory, one thread
+ * @property {ThreadRates[]} by_threads ascending
+ * @property {number} start_s compiling, starting threads, reading the graph
+ * @property {number} stored_bytes_per_s reading, verifying and repacking what is stored
+ * @property {number | null} download_bytes_per_s from this server
+ */
+
+/**
+ * The rates for a thread count: those of the largest measured one that is not above it.
+ * @param {Rates} rates
+ * @param {number} threads
+ * @returns {ThreadRates}
+ */
+export function ratesFor(rates, threads) {
+  const [first, ...others] = rates.by_threads;
+  return others.findLast((entry) => entry.threads <= threads) ?? first;
+}

@@ -1,0 +1,104 @@
+/**
+ * Owns ghost runs: a model's own plan over synthetic weights, to time it before a weight is downloaded. All weights share
+ * a window of memory that is far more than the caches hold, so that every step reads memory as it will in earnest.
+ */
+
+import { lowerModel } from "./lower_model.js";
+import { Plan, alignedSlots } from "./plan.js";
+import { FILL } from "./rate_meter.js";
+import { ThreadPool } from "./thread_pool.js";
+
+/**
+ * @typedef {import("./lower_model.js").LoweredModel} LoweredModel
+ * @typedef {import("./lowering/context.js").Step} Step
+ */
+
+/**
+ * @typedef {object} GhostTimes
+ * @property {number} prefill_s of the whole prompt
+ * @property {number | null} decode_s of one token; null for encoders
+ * @property {number} memory_bytes that the engine will take, weights included
+ */
+
+const WINDOW_BYTES = 128 * 2 ** 20;
+const DECODER_ROWS = 128;
+const WARM_RUNS = 3;
+const DECODE_RUNS = 16;
+
+/**
+ * @param {Uint8Array} graph bytes of the `.onnx` file
+ * @param {object} options
+ * @param {WebAssembly.Module} options.module
+ * @param {import("./kernels.js").Kernels} options.kernels
+ * @param {number} options.threads
+ * @param {number} options.contextLength
+ * @param {number} options.promptTokens
+ * @param {number} options.past tokens in the KV cache while decoding
+ * @param {() => number} options.clock milliseconds
+ * @param {() => Promise<void>} options.pause lets an abort come through; throws when it has
+ * @param {() => import("./thread_pool.js").ThreadHandle} [options.createWorker]
+ * @returns {Promise<GhostTimes>}
+ * @throws {FeatherweightError} unsupported, out_of_memory
+ */
+export async function ghostRun(graph, { module, kernels, threads, contextLength, promptTokens, past, clock, pause, createWorker }) {
+  const real = lowerModel(graph, kernels, { contextLength });
+  const { model, bytes } = inWindow(real);
+  const weights = kernels.memory.allocate(bytes);
+  kernels.memory.bytes().fill(FILL, weights, weights + bytes);
+  const maxRows = model.decoder ? DECODER_ROWS : Math.max(DECODER_ROWS, promptTokens);
+  const maxSlots = model.decoder ? Math.min(contextLength, model.positions) : alignedSlots(promptTokens);
+  const plan = new Plan(kernels, model, { weights, maxRows, maxSlots });
+  const pool = new ThreadPool(kernels, plan.address);
+  /** @param {number} tokens @param {number} before @returns {number} seconds */
+  const run = (tokens, before) => {
+    const start = clock();
+    for (let done = 0; done < tokens; done += maxRows) {
+      const ids = new Array(Math.min(maxRows, tokens - done)).fill(0);
+      plan.run([{ ids, positions: ids.map((_, at) => before + done + at), slot: 0, past: before + done }], done + ids.length === tokens);
+    }
+    return (clock() - start) / 1000;
+  };
+  /** @param {number} count @param {() => number} time */
+  const middle = async (count, time) => {
+    const times = [];
+    for (let at = 0; at < count; at++) {
+      times.push(time());
+      await pause();
+    }
+    return times.slice(WARM_RUNS).sort((a, b) => a - b)[(count - WARM_RUNS) >> 1];
+  };
+  try {
+    await pool.start(module, threads - 1, createWorker);
+    pool.use(threads);
+    const prefill = await middle(WARM_RUNS + 3, () => run(promptTokens, 0));
+    const decode = model.decoder ? await middle(WARM_RUNS + DECODE_RUNS, () => run(1, Math.min(past, maxSlots - 1))) : null;
+    if (model.decoder) plan.reserveSlots(maxSlots);
+    return { prefill_s: prefill, decode_s: decode, memory_bytes: kernels.memory.top - bytes + real.weights.bytes };
+  } finally {
+    pool.stop();
+  }
+}
+
+/**
+ * The model with its weights wrapped around a window, and the bytes that they then take.
+ * @param {LoweredModel} model
+ * @returns {{model: LoweredModel, bytes: number}}
+ */
+function inWindow(model) {
+  const { steps, weights } = model;
+  if (weights.bytes <= WINDOW_BYTES) return { model, bytes: weights.bytes };
+  const starts = [...new Set(steps.flatMap((step) => Object.values(step).flatMap((field) => (isWeight(field) ? [field.weight] : []))))].sort((a, b) => a - b);
+  const largest = Math.max(...starts.map((start, at) => (starts[at + 1] ?? weights.bytes) - start));
+  const wrapped = steps.map(
+    (step) =>
+      /** @type {Step} */ (
+        Object.fromEntries(Object.entries(step).map(([name, field]) => [name, isWeight(field) ? { weight: field.weight % WINDOW_BYTES } : field]))
+      ),
+  );
+  return { model: { ...model, steps: wrapped }, bytes: WINDOW_BYTES + largest };
+}
+
+/** @param {number | import("./lowering/context.js").Address} field @returns {field is {weight: number}} */
+function isWeight(field) {
+  return typeof field !== "number" && "weight" in field;
+}

@@ -1,0 +1,146 @@
+/**
+ * Owns a model of no use but to be timed: for each operator class a part of the plan, over synthetic weights that are far
+ * more than a processor's caches hold.
+ */
+
+import { Graph } from "./graph.js";
+import { emitAttention } from "./lowering/attention.js";
+import { LoweringContext, emitElementwise, read } from "./lowering/context.js";
+import { FUNCTION, GATED, KV_TYPE, OP, ROWS } from "./plan_format.js";
+import { WeightLayout } from "./weight_layout.js";
+
+/**
+ * @typedef {import("./lower_model.js").LoweredModel} LoweredModel
+ * @typedef {import("./kernels.js").Kernels} Kernels
+ * @typedef {import("./lowering/context.js").Value} Value
+ */
+
+/**
+ * Some steps of the plan and what one run of them does: bytes and multiply-adds for each row, or over `past` tokens.
+ * @typedef {{begin: number, end: number, bytes: number, macs: number}} Part
+ */
+
+/** @typedef {"linear_4bit" | "linear_8bit" | "linear_float"} LinearClass */
+
+/**
+ * @typedef {object} ProbeModel
+ * @property {LoweredModel} model
+ * @property {Record<LinearClass, Part>} linear all weights once
+ * @property {Record<LinearClass, Part>} linearFew a few of them, for many rows
+ * @property {Part} attention bytes and multiply-adds for each token that a row sees
+ * @property {Part} elementwise
+ * @property {Part} steps that do next to nothing
+ */
+
+const WIDTH = 1024;
+const FEW = 4;
+const LAYERS = 8;
+const HEADS = 16;
+const KV_HEADS = 4;
+const HEAD_DIM = 64;
+const EMPTY_STEPS = 256;
+export const PROBE_CONTEXT = 1024;
+
+/** @type {Record<LinearClass, {op: number, bits: number}>} */
+const CLASSES = {
+  linear_4bit: { op: OP.MATMUL_Q4, bits: 4 },
+  linear_8bit: { op: OP.MATMUL_Q8, bits: 8 },
+  linear_float: { op: OP.MATMUL_Q16, bits: 16 },
+};
+
+/**
+ * @param {Kernels} kernels
+ * @param {number} weightBytes of the synthetic weights, which all classes share
+ * @returns {ProbeModel}
+ */
+export function probeModel(kernels, weightBytes) {
+  const graph = new Graph({ nodes: [], initializers: new Map(), inputs: [], outputs: [] });
+  const layout = new WeightLayout(kernels);
+  layout.reserve(weightBytes);
+  const context = new LoweringContext(graph, layout, {}, { kvType: KV_TYPE.F16, contextLength: PROBE_CONTEXT });
+  const input = context.define("input", WIDTH, ROWS.ALL);
+  const other = context.define("other", WIDTH, ROWS.ALL);
+  /** @param {() => {bytes: number, macs: number}} emit @returns {Part} */
+  const part = (emit) => {
+    const begin = context.steps.length;
+    const work = emit();
+    return { begin, end: context.steps.length, ...work };
+  };
+  const linear = /** @type {Record<LinearClass, Part>} */ ({});
+  const linearFew = /** @type {Record<LinearClass, Part>} */ ({});
+  for (const name of /** @type {LinearClass[]} */ (Object.keys(CLASSES))) {
+    const matrixBytes = packedBytes(kernels, name);
+    linear[name] = part(() => emitProducts(context, input, name, Math.floor(weightBytes / matrixBytes), matrixBytes));
+    const { begin } = linear[name];
+    const end = Math.min(linear[name].end, begin + FEW + 1);
+    linearFew[name] = { begin, end, bytes: FEW * matrixBytes, macs: FEW * WIDTH * WIDTH };
+  }
+  const attention = part(() => emitAttentions(context));
+  const elementwise = part(() => emitRows(context, input, other));
+  const steps = part(() => {
+    for (let at = 0; at < EMPTY_STEPS; at++) emitElementwise(context, node(`empty${at}`), { mode: FUNCTION.COPY, a: { ...input, width: 8 } });
+    return { bytes: 0, macs: 0 };
+  });
+  const model = {
+    steps: context.steps,
+    buffers: context.buffers,
+    weights: layout,
+    outputs: [{ name: "input", value: input }],
+    cache: /** @type {import("./lowering/context.js").CacheShape} */ (context.cache),
+    decoder: true,
+    vocabulary: 1,
+    positions: PROBE_CONTEXT,
+    types: Infinity,
+    pad: null,
+  };
+  return { model, linear, linearFew, attention, elementwise, steps };
+}
+
+/** @param {Kernels} kernels @param {LinearClass} name */
+function packedBytes(kernels, name) {
+  return kernels.fw_packed_block_bytes(CLASSES[name].bits, 0) * (WIDTH / 8) * (WIDTH / 32);
+}
+
+/** @param {LoweringContext} context @param {Value} input @param {LinearClass} name @param {number} count @param {number} matrixBytes */
+function emitProducts(context, input, name, count, matrixBytes) {
+  const { op, bits } = CLASSES[name];
+  const source = context.quantize(input, bits);
+  const output = context.define(name, WIDTH, ROWS.ALL);
+  for (let at = 0; at < count; at++) {
+    const weight = { weight: at * matrixBytes };
+    context.emit({ op, rowsKind: ROWS.ALL, mode: 0, input: source, weight, width: WIDTH, columns: WIDTH, ...read("output", output) });
+  }
+  return { bytes: count * matrixBytes, macs: count * WIDTH * WIDTH };
+}
+
+/** @param {LoweringContext} context */
+function emitAttentions(context) {
+  const q = context.define("q", HEADS * HEAD_DIM, ROWS.ALL);
+  const k = context.define("k", KV_HEADS * HEAD_DIM, ROWS.ALL);
+  const v = context.define("v", KV_HEADS * HEAD_DIM, ROWS.ALL);
+  for (let layer = 0; layer < LAYERS; layer++) {
+    emitAttention(context, node(`attention${layer}`), [q, k, v], { heads: HEADS, kvHeads: KV_HEADS, causal: true });
+  }
+  return { bytes: LAYERS * 2 * KV_HEADS * HEAD_DIM * 2, macs: LAYERS * 2 * HEADS * HEAD_DIM };
+}
+
+/** What a layer does beside its products: norm with skip, quantizing, a gated activation. @param {LoweringContext} context @param {Value} a @param {Value} b */
+function emitRows(context, a, b) {
+  const blockBytes = context.weights.kernels.fw_activation_block_bytes();
+  for (let at = 0; at < LAYERS; at++) {
+    const normal = context.define(`normal${at}`, WIDTH, ROWS.ALL);
+    const total = context.define(`total${at}`, WIDTH, ROWS.ALL);
+    context.emit({
+      op: OP.NORMALIZE, rowsKind: ROWS.ALL, mode: 0, ...read("input", a), ...read("second", b), weight: { weight: 0 },
+      total: { buffer: total.buffer, offset: 0 }, width: WIDTH, heads: 1, scale: 1e-6, ...read("output", normal),
+    });
+    context.quantize(normal, 8);
+    emitElementwise(context, node(`gated${at}`), { mode: FUNCTION.QUICK_GELU + GATED, factor: 1, a, b });
+  }
+  return { bytes: LAYERS * (4 * (4 + 1 + 3) * WIDTH + (WIDTH / 32) * blockBytes), macs: 0 };
+}
+
+/** @param {string} name @returns {import("./graph.js").Node} */
+function node(name) {
+  return { name, opType: "Probe", domain: "featherweight", inputs: [], outputs: [name], attributes: {} };
+}

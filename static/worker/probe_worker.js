@@ -1,0 +1,55 @@
+/** Owns the worker that measures: rates of this device, and ghost runs of models that are not downloaded yet. */
+
+import { compileKernels } from "../backends/wasm.js";
+import { Delivery } from "../delivery/delivery.js";
+import { openStore } from "../delivery/store/store.js";
+import { chooseVariant } from "../device/fit.js";
+import { measureRates } from "../device/measure.js";
+import { ghostRun } from "../engine/ghost.js";
+import { instantiateKernels, kernelFile } from "../engine/kernels.js";
+import { throwIfAborted } from "../errors.js";
+import { loadManifest } from "../manifest/manifest.js";
+import { nextTask, serve } from "./bridge.js";
+
+/** @param {AbortSignal} signal */
+function pauseFor(signal) {
+  return async () => {
+    await nextTask();
+    throwIfAborted(signal);
+  };
+}
+
+/**
+ * Runs a variant's plan over synthetic weights; only its graph is downloaded, which a later load finds in the store.
+ * @param {{manifestUrl: string, dtype?: string, threads: number, contextLength: number, promptTokens: number, past: number}} request
+ * @param {import("./bridge.js").CallContext} context
+ */
+async function ghost({ manifestUrl, dtype, threads, contextLength, promptTokens, past }, { signal }) {
+  const manifest = await loadManifest(manifestUrl, { signal });
+  const variant = chooseVariant(manifest, dtype);
+  const delivery = await Delivery.open(manifest, [variant.graph], await openStore(), { signal });
+  try {
+    const shared = globalThis.crossOriginIsolated === true;
+    const [module, graph] = await Promise.all([compileKernels(kernelFile(shared), signal), delivery.read(variant.graph)]);
+    return await ghostRun(graph, {
+      module,
+      kernels: await instantiateKernels(module, shared),
+      threads: shared ? threads : 1,
+      contextLength,
+      promptTokens,
+      past,
+      clock: () => performance.now(),
+      pause: pauseFor(signal),
+    });
+  } finally {
+    delivery.close();
+  }
+}
+
+serve(
+  {
+    measure: ({ threads }, { signal }) => measureRates({ threads, signal, pause: pauseFor(signal) }),
+    ghost,
+  },
+  /** @type {any} */ (globalThis),
+);

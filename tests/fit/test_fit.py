@@ -1,0 +1,90 @@
+"""The verdict on the command line: the golden numbers of both languages, profiles that are none, the output."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convert.fit.device import BadProfile, read_device
+from convert.fit.verdict import conformal_factor
+from tests.fit.golden import CASES, GOLDEN, golden, manifest_of, profile_of
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_verdicts_are_the_golden_ones() -> None:
+    assert golden() == json.loads(GOLDEN.read_text()), "run `python -m tests.fit.golden` after a wanted change"
+    assert len(CASES) == 18
+
+
+def test_published_errors_are_the_same_in_both_languages() -> None:
+    text = (ROOT / "static" / "device" / "calibration.js").read_text()
+    python = json.loads((ROOT / "convert" / "fit" / "calibration.json").read_text())
+    javascript = {
+        name: [float(value) for value in values.split(",") if value.strip()]
+        for name, values in re.findall(r"^  (\w+): \[([^\]]*)\],$", text, re.MULTILINE)
+    }
+    assert javascript == python
+
+
+def test_interval_holds_the_stated_share() -> None:
+    scores = [index / 100 for index in range(1, 100)]
+    factor = conformal_factor(scores)
+    assert sum(score <= math.log(factor) + 1e-12 for score in scores) == 90
+    assert conformal_factor([0.1]) == pytest.approx(math.exp(0.2))
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "convert", "fit", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, str]:
+    (tmp_path / "manifest.json").write_text(manifest_of("decoder"))
+    (tmp_path / "laptop.json").write_text(json.dumps(profile_of("laptop")))
+    return str(tmp_path / "manifest.json"), str(tmp_path / "laptop.json")
+
+
+def test_command_prints_every_variant(files: tuple[str, str]) -> None:
+    manifest, device = files
+    told = run(manifest, "--device", device, "--json")
+    assert told.returncode == 0, told.stderr
+    verdicts = json.loads(told.stdout)["verdicts"]
+    assert [item["plan"]["dtype"] for item in verdicts] == ["q4", "fp16"]
+    assert [item["supported"] for item in verdicts] == [True, False]
+    table = run(manifest, "--device", device)
+    assert "runs slowly" in table.stdout or "runs well" in table.stdout
+    assert "tokens/s" in table.stdout
+
+
+BAD: dict[str, Any] = {
+    "no_json": "{",
+    "no_object": "[]",
+    "other_format": json.dumps({**profile_of("laptop"), "format": "other"}),
+    "zero_rate": json.dumps(profile_of("laptop")).replace('"bytes_per_s": 8100000000.0', '"bytes_per_s": 0'),
+    "no_rates_for_threads": json.dumps(
+        {**profile_of("laptop"), "rates": {**profile_of("laptop")["rates"], "by_threads": []}}
+    ),
+    "too_long": " " * (1 << 21),
+}
+
+
+@pytest.mark.parametrize("content", BAD.values(), ids=BAD.keys())
+def test_rejects_what_is_no_profile(tmp_path: Path, content: str) -> None:
+    (tmp_path / "device.json").write_text(content)
+    with pytest.raises(BadProfile, match=re.escape(str(tmp_path))):
+        read_device(tmp_path / "device.json")
+
+
+def test_rejects_a_dtype_that_is_not_there(files: tuple[str, str]) -> None:
+    manifest, device = files
+    told = run(manifest, "--device", device, "--dtype", "q8")
+    assert told.returncode == 1
+    assert "q4, fp16" in told.stderr
