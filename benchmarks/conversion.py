@@ -10,7 +10,6 @@ hour of patience on a small machine. Configurations are interleaved; medians are
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -19,15 +18,15 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from benchmarks import machine
+from benchmarks.model_files import ROOT
 from tests.true_shapes import CHECKPOINTS
 
-ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_S = 0.02
 BUILDER = "onnxruntime-genai builder, int4"
 
@@ -52,6 +51,7 @@ SUBJECTS = (
     Subject("gemma-2b q4, embedding 4 bits", "gemma-2b", ("--dtype", "q4", "--embedding-bits", "4")),
     Subject("gemma-2b q4, embedding 8 bits, without the native kernels", "gemma-2b", ("--dtype", "q4"), NUMPY),
     Subject("distilbert-sst2 q8", "distilbert-sst2", ("--dtype", "q8")),
+    Subject("distilbert-sst2 q8, at most 68 MB", "distilbert-sst2", ("--dtype", "q8", "--target-size", "68MB")),
     Subject("distilbert-sst2 q8, blocks of 256", "distilbert-sst2", ("--dtype", "q8", "--block-size", "256")),
     Subject("distilbert-sst2 q8, embedding 4 bits", "distilbert-sst2", ("--dtype", "q8", "--embedding-bits", "4")),
 )
@@ -119,14 +119,14 @@ def build(python: Path, work: Path) -> dict[str, float]:
     return {**found, "download_bytes": size_bytes}
 
 
-def facts() -> dict[str, Any]:
-    """Date and machine, without which the figures mean nothing."""
-    machine = {"cpu": platform.machine(), "cores": os.cpu_count(), "memory_bytes": psutil.virtual_memory().total}
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine | {"load_before": round(os.getloadavg()[0], 2)},
-        "python": platform.python_version(),
-    }
+def versions(python: Path | None) -> dict[str, str]:
+    """What the builder ran with."""
+    if python is None:
+        return {}
+    packages = ("onnxruntime-genai", "torch", "transformers")
+    script = f"from importlib.metadata import version; print(*map(version, {packages}))"
+    done = subprocess.run([str(python), "-c", script], capture_output=True, text=True, check=True)
+    return dict(zip(packages, done.stdout.split(), strict=True))
 
 
 def main() -> None:
@@ -137,7 +137,8 @@ def main() -> None:
     parser.add_argument("--builder", type=Path, help="python of an environment with onnxruntime-genai")
     parser.add_argument("--results", type=Path, help="write one JSON object")
     options = parser.parse_args()
-    report: dict[str, Any] = facts()
+    described = machine.facts(chromium="")
+    report = {key: described[key] for key in ("date", "machine")} | {"versions": versions(options.builder)}
     for name, write in CHECKPOINTS.items():
         if not (options.work / name / "config.json").exists():
             write(options.work / name)
