@@ -68,27 +68,27 @@ INLINE void tile_rows(const wide_block *wide, const wide_scales *scales, uint32_
   }
 }
 
-/* Up to ROW_TILE rows times the columns of groups g and, unless it is `end`, g + 1. */
+/* Up to ROW_TILE rows times the columns of groups g and, unless it is 0, g + distance. */
 INLINE void tile_columns(const uint8_t *w, uint32_t bits, uint32_t affine, const uint8_t *a, uint32_t rows,
-                         uint32_t blocks, uint32_t g, uint32_t end, uint32_t columns, const float *bias, float *y,
+                         uint32_t blocks, uint32_t g, uint32_t distance, uint32_t columns, const float *bias, float *y,
                          uint32_t y_stride) {
   const size_t step = packed_block_bytes(bits, affine), row_bytes = (size_t)blocks * ACTIVATION_BYTES;
-  const uint8_t *left = w + g * blocks * step, *right = left + blocks * step;
+  const uint8_t *left = w + g * blocks * step, *right = left + distance * blocks * step;
   f32x4 acc[ROW_TILE][4];
   wide_block wide;
   wide_scales scales;
   for (uint32_t r = 0; r < rows; r++) acc[r][0] = acc[r][1] = acc[r][2] = acc[r][3] = splat_f32(0.0f);
-  if (g + 1 == end) clear_side(1, &wide, &scales);
+  if (!distance) clear_side(1, &wide, &scales);
   for (uint32_t b = 0; b < blocks; b++, a += ACTIVATION_BYTES, left += step, right += step) {
     uint32_t r = 0;
     widen_block(left, bits, affine, 0, &wide, &scales);
-    if (g + 1 < end) widen_block(right, bits, affine, 1, &wide, &scales);
+    if (distance) widen_block(right, bits, affine, 1, &wide, &scales);
     for (; r + 2 <= rows; r += 2) tile_rows(&wide, &scales, affine, a + r * row_bytes, row_bytes, 2, &acc[r]);
     if (r < rows) tile_rows(&wide, &scales, affine, a + r * row_bytes, row_bytes, 1, &acc[r]);
   }
   for (uint32_t r = 0; r < rows; r++, y += y_stride) {
     store_group(y, 8 * g, columns, bias, acc[r][0], acc[r][1]);
-    if (g + 1 < end) store_group(y, 8 * g + 8, columns, bias, acc[r][2], acc[r][3]);
+    if (distance) store_group(y, 8 * (g + distance), columns, bias, acc[r][2], acc[r][3]);
   }
 }
 
@@ -96,11 +96,16 @@ INLINE void tile_columns(const uint8_t *w, uint32_t bits, uint32_t affine, const
 INLINE void matmul_tiles(const uint8_t *w, uint32_t bits, uint32_t affine, const uint8_t *a, uint32_t rows,
                          uint32_t blocks, uint32_t begin, uint32_t end, uint32_t columns, const float *bias, float *y,
                          uint32_t y_stride) {
+  const uint32_t half = (end - begin) / 2;
   for (uint32_t r = 0; r < rows; r += ROW_TILE) {
     const uint32_t tile = rows - r < ROW_TILE ? rows - r : ROW_TILE;
-    for (uint32_t g = begin; g < end; g += 2) {
-      tile_columns(w, bits, affine, a + (size_t)r * blocks * ACTIVATION_BYTES, tile, blocks, g, end, columns, bias,
-                   y + (size_t)r * y_stride, y_stride);
+    const uint8_t *tile_a = a + (size_t)r * blocks * ACTIVATION_BYTES;
+    float *tile_y = y + (size_t)r * y_stride;
+    for (uint32_t g = begin; g < begin + half; g++) {
+      tile_columns(w, bits, affine, tile_a, tile, blocks, g, half, columns, bias, tile_y, y_stride);
+    }
+    if (begin + 2 * half < end) {
+      tile_columns(w, bits, affine, tile_a, tile, blocks, end - 1, 0, columns, bias, tile_y, y_stride);
     }
   }
 }
