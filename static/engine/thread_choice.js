@@ -5,13 +5,20 @@
 
 /**
  * Runs by which numbers of threads are compared, taken in turns.
- * @typedef {{counts: readonly number[], times: number[][], run: number}} Trial
+ * @typedef {object} Trial
+ * @property {readonly number[]} counts
+ * @property {number[][]} times of each
+ * @property {number} run how many were made
+ * @property {number} rounds runs of each number
+ * @property {(times: readonly number[]) => number} score
  */
 
 /** Numbers of threads that are tried. */
 const CANDIDATES = [1, 2, 3, 4, 6, 8, 12, 16];
-/** Runs of each number in a trial; their median counts. */
-const TRIAL_RUNS = 3;
+/** Runs of each number: the best of those after loading counts, since what disturbs them is not to last. */
+const FIRST_ROUNDS = 5;
+/** Among real runs the median counts: what disturbs them is what they are tried for. */
+const ROUNDS = 3;
 /** More threads must be this much faster than fewer, or they stay free for others. */
 const WORTH = 0.95;
 /** Runs whose median is compared with what is usual. */
@@ -20,7 +27,7 @@ const WINDOW = 8;
 const SLOW = 1.5;
 /** What is usual rises so much per window: an answer gets slower as its context grows. */
 const DRIFT = 1.01;
-/** Windows until a number below the best is doubted; twice as many each time that it proves right. */
+/** Windows until more threads are tried; twice as many each time that they do not help. */
 const PATIENCE = 4;
 const LONGEST_PATIENCE = 128;
 
@@ -29,8 +36,7 @@ export class ThreadChoice {
   #now;
   /** Those that may be used. @type {readonly number[]} */
   #candidates;
-  /** The best of them when nothing disturbed: more are not tried again. 0: nobody wants it measured. */
-  #best = 0;
+  #watches = false;
   /** @type {Trial | null} */
   #trial = null;
   /** @type {number[]} */
@@ -60,9 +66,9 @@ export class ThreadChoice {
    * @param {() => void} run
    */
   measure(run) {
-    this.#begin(this.#candidates);
+    this.#begin(this.#candidates, FIRST_ROUNDS, (times) => Math.min(...times));
     while (this.#trial) this.timed(run);
-    this.#best = this.count;
+    this.#watches = true;
     this.#usual = Infinity;
   }
 
@@ -79,29 +85,29 @@ export class ThreadChoice {
     const result = run();
     const time = this.#now() - start;
     if (trial) this.#tried(trial, time);
-    else if (this.#best > 0) this.#watch(time);
+    else if (this.#watches) this.#watch(time);
     return result;
   }
 
-  /** @param {readonly number[]} counts ascending */
-  #begin(counts) {
+  /** @param {readonly number[]} counts ascending @param {number} rounds @param {Trial["score"]} score */
+  #begin(counts, rounds, score) {
     this.#window = [];
     this.#windows = 0;
-    if (counts.length > 1) this.#trial = { counts, times: counts.map(() => []), run: 0 };
+    if (counts.length > 1) this.#trial = { counts, times: counts.map(() => []), run: 0, rounds, score };
   }
 
   /** @param {Trial} trial @param {number} time */
   #tried(trial, time) {
     trial.times[trial.run++ % trial.counts.length].push(time);
-    if (trial.run < TRIAL_RUNS * trial.counts.length) return;
+    if (trial.run < trial.rounds * trial.counts.length) return;
     this.#trial = null;
-    const medians = trial.times.map(median);
+    const scores = trial.times.map(trial.score);
     let chosen = 0;
-    for (let at = 1; at < medians.length; at++) if (medians[at] < WORTH * medians[chosen]) chosen = at;
+    for (let at = 1; at < scores.length; at++) if (scores[at] < WORTH * scores[chosen]) chosen = at;
     const stays = trial.counts[chosen] === this.count;
     this.#patience = stays ? Math.min(2 * this.#patience, LONGEST_PATIENCE) : PATIENCE;
     this.count = trial.counts[chosen];
-    this.#usual = medians[chosen];
+    this.#usual = scores[chosen];
     this.#use(this.count);
   }
 
@@ -113,15 +119,15 @@ export class ThreadChoice {
     this.#window = [];
     this.#windows++;
     const slow = typical > SLOW * this.#usual;
-    const doubtful = this.count < this.#best && this.#windows >= this.#patience;
+    const doubtful = this.#windows >= this.#patience && this.count !== this.#candidates.at(-1);
     this.#usual = slow ? typical : Math.min(typical, DRIFT * this.#usual);
-    if (slow || doubtful) this.#begin(this.#neighbours());
+    if (slow || doubtful) this.#begin(this.#neighbours(), ROUNDS, median);
   }
 
   /** The chosen number, the next below it and the next above. */
   #neighbours() {
     const at = this.#candidates.indexOf(this.count);
-    return this.#candidates.slice(Math.max(0, at - 1), at + 2).filter((count) => count <= this.#best);
+    return this.#candidates.slice(Math.max(0, at - 1), at + 2);
   }
 }
 
