@@ -15,10 +15,13 @@ from convert.evaluation.answers import answers
 from convert.evaluation.decoders import agreement, perplexity
 from convert.evaluation.encoders import classification, similarity
 from convert.evaluation.recording import record
+from convert.evaluation.spans import spans
+from convert.pipeline import convert
 from convert.progress import SilentProgress
+from convert.runtime import open_session
 from convert.verification import verify_model
 from tests import model_directories
-from tests.families import tiny
+from tests.families import encoders, tiny
 from tests.model_directories import LABELS, WORDS
 from tests.reference import distilbert, llama
 
@@ -200,3 +203,23 @@ def test_figures_that_say_nothing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadModelDirectory, match="no variant 'q8'"):
         record(model_dir, "q8", {"perplexity": 2.0})
     assert sorted(path.name for path in model_dir.iterdir() if path.name.startswith(".")) == []
+
+
+def test_an_answer_is_the_likeliest_span_of_the_context(tmp_path: Path) -> None:
+    folder = encoders.save_checkpoint(tmp_path / "checkpoint", "distilbert")
+    model_directories.save_tokenizer(folder, marks=True)
+    convert(str(folder), tmp_path / "qa", dtypes=[Dtype.FP32], task="question-answering", progress=SilentProgress())
+    question, context = " ".join(WORDS[:5]), " ".join(WORDS[10:22])
+    ids = np.array([[1, *range(4, 9), 2, *range(14, 26), 2]])
+    session = open_session(tmp_path / "qa" / "onnx" / "model.onnx")
+    start, end = session.run(["start_logits", "end_logits"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    _, first, last = max(
+        (start[0, first] + end[0, last], first, last) for first in range(7, 19) for last in range(first, 19)
+    )
+    answer = " ".join(WORDS[10 + first - 7 : 10 + last - 7 + 1])
+    found = spans(tmp_path / "qa", "fp32", [(question, context, answer), (question, context, "nothing")])
+    assert (found.exact_match, found.word_f1, found.examples) == (0.5, 0.5, 2)
+    with pytest.raises(FeatherweightError, match="leaves no room"):
+        spans(tmp_path / "qa", "fp32", [("w1 " * 500, context, answer)])
+    with pytest.raises(FeatherweightError, match="found no line"):
+        spans(tmp_path / "qa", "fp32", [])

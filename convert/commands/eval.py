@@ -31,7 +31,7 @@ HASH_DIGITS = 12
 @click.option(
     "--labelled",
     type=click.Path(path_type=Path),
-    help="Lines of TEXT<tab>LABEL for a classifier, PROMPT<tab>ANSWER for a decoder.",
+    help="Lines of TEXT<tab>LABEL, of PROMPT<tab>ANSWER, or of QUESTION<tab>CONTEXT<tab>ANSWER.",
 )
 @click.option("--against", type=DTYPES, help="Also compare with this variant of the same model, on --text.")
 @click.option("--source", help="Also compare with this checkpoint (as for convert) at full precision, on --text.")
@@ -130,6 +130,7 @@ def _on_text(
 def _on_labels(model_dir: Path, dtype: str, labelled: Path) -> dict[str, Any]:
     from convert.evaluation.answers import answers  # slow to import
     from convert.evaluation.encoders import classification
+    from convert.evaluation.spans import spans
 
     examples = []
     for number, line in enumerate(read_text(labelled).splitlines(), start=1):
@@ -143,9 +144,17 @@ def _on_labels(model_dir: Path, dtype: str, labelled: Path) -> dict[str, Any]:
         return asdict(answers(model_dir, dtype, examples))
     if task == "text-classification":
         return asdict(classification(model_dir, dtype, examples))
-    raise UnsupportedModel(
-        f"{model_dir}: is a {task} model; --labelled measures text-classification and text-generation"
-    )
+    if task == "question-answering":
+        return asdict(spans(model_dir, dtype, [_question(text, answer, labelled) for text, answer in examples]))
+    known = "text-classification, question-answering and text-generation"
+    raise UnsupportedModel(f"{model_dir}: is a {task} model; --labelled measures {known}")
+
+
+def _question(text: str, answer: str, labelled: Path) -> tuple[str, str, str]:
+    question, tab, context = text.partition("\t")
+    if not tab:
+        raise SourceNotFound(f"{labelled}: {text[:40]!r} has no context; expected QUESTION<tab>CONTEXT<tab>ANSWER")
+    return question, context, answer
 
 
 def _flat(figures: dict[str, Any], measured_on: Path | None) -> dict[str, Any]:

@@ -44,12 +44,15 @@ def answers(model_dir: Path, dtype: str, examples: Sequence[tuple[str, str]]) ->
         raise FeatherweightError("found no line; expected lines of PROMPT<tab>ANSWER")
     variant = open_variant(model_dir, dtype, TASK)
     ends = _end_tokens(model_dir)
-    equal, shared = 0, 0.0
-    for prompt, answer in examples:
-        given, wanted = _words(_complete(variant, prompt, ends)), _words(answer)
-        equal += given == wanted
-        shared += metrics.overlap_f1(given, wanted)
-    return Answers(equal / len(examples), shared / len(examples), len(examples))
+    return score([(_complete(variant, prompt, ends), answer) for prompt, answer in examples])
+
+
+def score(pairs: Sequence[tuple[str, str]]) -> Answers:
+    """Compare what was given with what was wanted, pair by pair."""
+    words = [(_words(given), _words(wanted)) for given, wanted in pairs]
+    equal = sum(given == wanted for given, wanted in words)
+    shared = sum(metrics.overlap_f1(given, wanted) for given, wanted in words)
+    return Answers(equal / len(pairs), shared / len(pairs), len(pairs))
 
 
 def _words(text: str) -> list[str]:
