@@ -59,6 +59,7 @@ def _report(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Non
         found = Results.load(options.file)
         if found.settings["quick"]:
             parser.error(f"{options.file} is of a --quick run, whose figures mean little")
+        COMMITTED.mkdir(exist_ok=True)
         shutil.copyfile(options.file, COMMITTED / f"{found.facts['date']}.json")
     path = options.file or newest()
     if options.write_readme:

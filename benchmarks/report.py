@@ -49,8 +49,8 @@ def machine_line(results: Results) -> str:
     )
 
 
-def decoder_table(rows: list[Row]) -> str:
-    """Decoders, the fastest first, browsers before native."""
+def decoder_table(rows: list[Row], *, short: bool = False) -> str:
+    """Decoders, the fastest first, browsers before native; ``short``: of each peer the fastest format only."""
     columns: dict[str, Cell] = {
         "Runtime": lambda row: row.runtime,
         "Format": lambda row: row.format,
@@ -61,11 +61,12 @@ def decoder_table(rows: list[Row]) -> str:
         "Peak memory, MB": _figure("peak_memory_bytes", 1e-6),
         "Fetched, MB": _figure("fetched_bytes", 1e-6),
     }
-    return _table(columns, _ranked(rows, lambda row: -(row.median("decode_tokens_per_s") or 0)))
+    ranked = _ranked(rows, lambda row: -(row.median("decode_tokens_per_s") or 0))
+    return _table(columns, _shortened(ranked) if short else ranked)
 
 
-def encoder_table(results: Results, model: str) -> str:
-    """Encoders of one model, the fastest first, browsers before native."""
+def encoder_table(results: Results, model: str, *, short: bool = False) -> str:
+    """Encoders of one model, like the decoders."""
     columns: dict[str, Cell] = {"Runtime": lambda row: row.runtime, "Format": lambda row: row.format}
     columns |= {f"{shape.replace('x', ' x ')}, ms": _figure(f"{shape}_ms") for shape in SHAPES}
     columns |= {
@@ -74,7 +75,8 @@ def encoder_table(results: Results, model: str) -> str:
         "Fetched, MB": _figure("fetched_bytes", 1e-6),
     }
     rows = [row for row in results.rows("encoders") if row.model == model]
-    return _table(columns, _ranked(rows, lambda row: row.median("1x128_ms") or float("inf")))
+    ranked = _ranked(rows, lambda row: row.median("1x128_ms") or float("inf"))
+    return _table(columns, _shortened(ranked) if short else ranked)
 
 
 def kernel_table(rows: list[Row]) -> str:
@@ -149,9 +151,10 @@ def failures(results: Results) -> str:
 
 def readme_part(results: Results) -> str:
     """What stands between the README's markers."""
-    made = [machine_line(results), decoder_table(results.rows("decoder"))]
+    made = [machine_line(results), "SmolLM2-135M-Instruct, of each peer its fastest format:"]
+    made.append(decoder_table(results.rows("decoder"), short=True))
     for model in (MINILM, DISTILBERT):
-        if table := encoder_table(results, model):
+        if table := encoder_table(results, model, short=True):
             made += [f"{NAMES[model]}, milliseconds per batch (texts x tokens):", table]
     return "\n\n".join(part for part in made if part)
 
@@ -175,6 +178,14 @@ def _native(row: Row) -> bool:
 
 def _ranked(rows: list[Row], key: Callable[[Row], float]) -> list[Row]:
     return sorted(rows, key=lambda row: (_native(row), row.error is not None, key(row)))
+
+
+def _shortened(ranked: list[Row]) -> list[Row]:
+    """All of ours, and the first of every other runtime."""
+    first: dict[str, Row] = {}
+    for row in ranked:
+        first.setdefault(row.runtime, row)
+    return [row for row in ranked if row.runtime == OURS or row is first[row.runtime]]
 
 
 def _ratios(rows: list[Row], measure: str, *, higher: bool) -> list[str]:

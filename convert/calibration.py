@@ -110,12 +110,10 @@ def _session(exact: BuildContext, folder: Path) -> Any:
     path = graphs / "model.onnx"
     path.write_bytes(to_bytes(model))
     session = runtime.open_session(path)
-    known = {"input_ids", "attention_mask", "num_logits_to_keep"}
-    other = [item.name for item in session.get_inputs() if item.name not in known | set(runtime.empty_cache([item]))]
+    fed = runtime.whole_sequence(session, np.zeros(1, np.int64))
+    other = [item.name for item in session.get_inputs() if item.name not in fed]
     if other:
-        raise UnsupportedModel(
-            f"calibration feeds token ids alone, but the graph also wants {other[0]!r}; use --method mse"
-        )
+        raise UnsupportedModel(f"calibration feeds token ids alone, but the graph wants {other[0]!r}; use --method mse")
     return session
 
 

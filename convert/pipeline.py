@@ -117,7 +117,8 @@ def convert(
         build = partial(plan_variant, family, checkpoint, task)
         plans = [build(dtype, formats) for dtype in wanted]
         calibration = None
-        if calibration_text is not None or any(Method.GPTQ in plan.methods for plan in plans):
+        sized = target_bytes is not None and calibration_text is not None
+        if sized or any(Method.GPTQ in plan.methods for plan in plans):
             exact = build(Dtype.FP32, formats)
             calibration = stack.enter_context(_calibrated(exact, calibration_text, progress))
         if target_bytes is not None:

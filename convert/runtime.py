@@ -40,7 +40,12 @@ def empty_cache(declared: Iterable[Any]) -> dict[str, NDArray[Any]]:
 def whole_sequence(session: Any, ids: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """What ``session`` is fed for ``ids`` [tokens] at once, with nothing cached and all logits kept."""
     row = ids[None]
-    feed = {"input_ids": row, "attention_mask": np.ones_like(row), "num_logits_to_keep": np.array(0)}
+    feed = {
+        "input_ids": row,
+        "attention_mask": np.ones_like(row),
+        "token_type_ids": np.zeros_like(row),
+        "num_logits_to_keep": np.array(0),
+    }
     declared = session.get_inputs()
     names = {item.name for item in declared}
     return {**{name: value for name, value in feed.items() if name in names}, **empty_cache(declared)}

@@ -20,7 +20,7 @@ from convert.quantize.recipe import Method, parse_recipe
 from convert.sources import resolve
 from convert.verification import verify_model
 from tests import model_directories
-from tests.families import tiny
+from tests.families import encoders, tiny
 from tests.model_directories import WORDS
 
 NUMBERS = np.random.default_rng(9).integers(0, len(WORDS), 1000)
@@ -106,15 +106,18 @@ def test_the_same_text_gives_the_same_bytes(source: Path, tmp_path: Path) -> Non
     assert made[0] == made[1]
 
 
-def test_an_encoder_is_calibrated_too(tmp_path: Path) -> None:
-    model_directories.encoder(tmp_path, Dtype.FP32)
+@pytest.mark.parametrize("model_type", ["bert", "albert"])  # token types; one matrix with the inputs of every layer
+def test_encoders_are_calibrated_too(tmp_path: Path, model_type: str) -> None:
+    folder = encoders.save_checkpoint(tmp_path / "checkpoint", model_type)
+    model_directories.save_tokenizer(folder, marks=True)
     out = tmp_path / "gptq"
     convert(
-        str(tmp_path / "encoder-checkpoint"),
+        str(folder),
         out,
         dtypes=[Dtype.Q4],
+        task="feature-extraction",
         method=Method.GPTQ,
-        calibration_text=TEXT,
+        calibration_text=" ".join(WORDS[:60] * 5),
         progress=SilentProgress(),
     )
     assert verify_model(out, SilentProgress()).problems == []

@@ -148,6 +148,16 @@ def test_verify_tells_every_problem(decoder: Path, tmp_path: Path) -> None:
     assert "2 problems" in plain.stderr.splitlines()[-1]
 
 
+def test_the_recipe_of_a_target_size_can_be_given_again(checkpoint: Path, tmp_path: Path) -> None:
+    convert = ("convert", checkpoint, tmp_path / "mine", "--dtype", "q4")
+    first = succeed(*convert, "--target-size", "0.5MB")
+    assert first["variants"][0]["download_bytes"] <= 500_000
+    (tmp_path / "recipe.json").write_text(json.dumps(first["recipe"]))
+    assert succeed(*convert, "--recipe", tmp_path / "recipe.json")["revision"] == first["revision"]
+    (tmp_path / "recipe.json").write_text('{"*": {"bitz": 4}}')
+    assert "unknown key 'bitz'" in fail(1, *convert, "--recipe", tmp_path / "recipe.json")
+
+
 def test_eval(decoder: Path, tmp_path: Path) -> None:
     (tmp_path / "text").write_text(TEXT)
     report = succeed("eval", decoder, "--dtype", "q4", "--text", tmp_path / "text", "--against", "fp32", "--window", 64)
@@ -221,6 +231,9 @@ def test_bad_input_is_one_line_and_exit_code_1(
         (["convert", "a", "b", "--block-size", "33"], "33"),
         (["convert", "a", "b c"], "'b c' cannot be the name of a model"),
         (["convert", "a", "b", "--bogus"], "--bogus"),
+        (["convert", "a", "b", "--method", "awq"], "'awq'"),
+        (["convert", "a", "b", "--target-size", "70"], "'70' is no size"),
+        (["convert", "a", "b", "--calibration", "x"], "--calibration is for --method gptq"),
         (["eval", "x", "--dtype", "q4"], "either --text FILE or --labelled"),
         (["eval", "x", "--dtype", "q4", "--labelled", "x", "--against", "q8"], "--source need --text"),
         (["eval", "x", "--text", "x"], "--dtype"),

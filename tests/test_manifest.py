@@ -118,6 +118,13 @@ def test_reads_manifests_from_before_there_were_encoder_decoders() -> None:
     assert manifest.parse(json.dumps(document).encode()) == built()
 
 
+def test_measured_quality_is_written_as_the_browser_reads_it() -> None:
+    golden = (Path(__file__).parent / "data" / "measured_manifest.json").read_bytes()
+    content = manifest.parse(golden)
+    assert content.quality["q4"]["mean_kl_nats"] == 0.1068
+    assert built(quality=content.quality).to_bytes() == golden
+
+
 def test_same_content_gives_the_same_bytes_whatever_the_order() -> None:
     first = built()
     files, source = list(first.files.values()), dict(first.source)

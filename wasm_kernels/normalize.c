@@ -3,35 +3,61 @@
 #include "float_math.h"
 
 /* sum = x + skip + skip_bias (the last two optional), written to `total`. */
-static void add_row(const float *x, const float *skip, const float *skip_bias, float *total, uint32_t width) {
-  for (uint32_t k = 0; k < width; k++) {
-    float v = x[k];
-    if (skip) v += skip[k];
-    if (skip_bias) v += skip_bias[k];
-    total[k] = v;
+INLINE void add_row(const float *x, const float *skip, const float *skip_bias, float *total, uint32_t width) {
+  const uint32_t whole = width & ~3u;
+  for (uint32_t k = 0; k < whole; k += 4) {
+    f32x4 v = load_f32x4(x + k);
+    if (skip) v += load_f32x4(skip + k);
+    if (skip_bias) v += load_f32x4(skip_bias + k);
+    store_f32x4(total + k, v);
+  }
+  for (uint32_t k = whole; k < width; k++) total[k] = x[k] + (skip ? skip[k] : 0) + (skip_bias ? skip_bias[k] : 0);
+}
+
+/* Two running sums each: one addition would wait for the one before it. */
+static float sum_row(const float *x, uint32_t width) {
+  f32x4 even = splat_f32(0.0f), odd = even;
+  uint32_t k = 0;
+  for (; k + 8 <= width; k += 8) even += load_f32x4(x + k), odd += load_f32x4(x + k + 4);
+  float sum = sum_f32x4(even + odd);
+  for (; k < width; k++) sum += x[k];
+  return sum;
+}
+
+static float sum_squares(const float *x, float mean, uint32_t width) {
+  f32x4 even = splat_f32(0.0f), odd = even;
+  uint32_t k = 0;
+  for (; k + 8 <= width; k += 8) {
+    const f32x4 a = load_f32x4(x + k) - splat_f32(mean), b = load_f32x4(x + k + 4) - splat_f32(mean);
+    even = madd(a, a, even);
+    odd = madd(b, b, odd);
+  }
+  float sum = sum_f32x4(even + odd);
+  for (; k < width; k++) sum += (x[k] - mean) * (x[k] - mean);
+  return sum;
+}
+
+INLINE void scale_row(const float *x, float mean, float factor, const float *weight, const float *bias, float *y,
+                      uint32_t width) {
+  const uint32_t whole = width & ~3u;
+  for (uint32_t k = 0; k < whole; k += 4) {
+    const f32x4 v = (load_f32x4(x + k) - splat_f32(mean)) * splat_f32(factor) * load_f32x4(weight + k);
+    store_f32x4(y + k, bias ? v + load_f32x4(bias + k) : v);
+  }
+  for (uint32_t k = whole; k < width; k++) {
+    const float v = (x[k] - mean) * factor * weight[k];
+    y[k] = bias ? v + bias[k] : v;
   }
 }
 
 static void normalize_row(const float *x, const float *weight, const float *bias, float *y, uint32_t width,
                           float epsilon, uint32_t centered) {
-  uint32_t whole = width & ~3u;
-  f32x4 sums = splat_f32(0.0f), squares = sums;
-  float sum = 0, square = 0;
-  if (centered) {
-    for (uint32_t k = 0; k < whole; k += 4) sums += load_f32x4(x + k);
-    for (uint32_t k = whole; k < width; k++) sum += x[k];
-    sum += sum_f32x4(sums);
-  }
-  const float mean = sum / (float)width;
-  for (uint32_t k = 0; k < whole; k += 4) {
-    f32x4 d = load_f32x4(x + k) - splat_f32(mean);
-    squares = madd(d, d, squares);
-  }
-  for (uint32_t k = whole; k < width; k++) square += (x[k] - mean) * (x[k] - mean);
-  const float factor = 1.0f / sqrt_f32((square + sum_f32x4(squares)) / (float)width + epsilon);
-  for (uint32_t k = 0; k < width; k++) {
-    float v = (x[k] - mean) * factor * weight[k];
-    y[k] = bias ? v + bias[k] : v;
+  const float mean = centered ? sum_row(x, width) / (float)width : 0;
+  const float factor = 1.0f / sqrt_f32(sum_squares(x, mean, width) / (float)width + epsilon);
+  if (bias) {
+    scale_row(x, mean, factor, weight, bias, y, width);
+  } else {
+    scale_row(x, mean, factor, weight, 0, y, width);
   }
 }
 

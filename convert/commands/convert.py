@@ -127,6 +127,8 @@ def convert(
     """
     from convert import pipeline  # slow to import
 
+    if calibration is not None and method != Method.GPTQ and recipe is None and target_size is None:
+        raise click.UsageError("--calibration is for --method gptq, --target-size and recipes with gptq")
     _check_id(model_id or out_dir.resolve().name)
     check_target(out_dir)  # before anything is downloaded or read
 

@@ -135,8 +135,9 @@ export class Delivery {
   async #survey(files, storage) {
     const { store, meter, chunkSize } = this.#context;
     let missingBytes = 0;
-    for (const file of files) {
-      const { missing, presentBytes } = await store.status(file, chunkSize);
+    const statuses = await Promise.all(files.map((file) => store.status(file, chunkSize)));
+    for (const [at, file] of files.entries()) {
+      const { missing, presentBytes } = statuses[at];
       this.#missing.set(file.sha256, new Set(missing));
       missingBytes += file.sizeBytes - presentBytes;
       meter.totalBytes += file.sizeBytes;

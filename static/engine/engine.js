@@ -53,18 +53,19 @@ function standIn(plan) {
  * @throws {FeatherweightError} unsupported before a shard is read, where the engine cannot run the graph; out_of_memory
  */
 export async function loadEngine(graph, { module, kernels, threads, measure = false, contextLength, kvDtype, readShards, createWorker }) {
-  const model = lowerModel(graph, kernels, { kvDtype, contextLength });
-  const limit = Math.min(contextLength, model.positions);
-  const maxRows = model.decoder ? DECODER_ROWS : Math.max(ENCODER_ROWS, limit);
-  // Sequences of an encoder each start at an aligned slot: in the worst case all have one token.
-  const maxSlots = model.decoder ? limit : maxRows * alignedSlots(1);
-  const weights = kernels.memory.allocate(model.weights.bytes);
-  const plan = new Plan(kernels, model, { weights, maxRows, maxSlots });
-  const pool = new ThreadPool(kernels, plan.address);
+  // The scripts of the threads start while the graph is read.
+  const pool = new ThreadPool(kernels, threads - 1, createWorker);
   try {
-    const started = pool.start(module, threads - 1, createWorker);
+    const model = lowerModel(graph, kernels, { kvDtype, contextLength });
+    const limit = Math.min(contextLength, model.positions);
+    const maxRows = model.decoder ? DECODER_ROWS : Math.max(ENCODER_ROWS, limit);
+    // Sequences of an encoder each start at an aligned slot: in the worst case all have one token.
+    const maxSlots = model.decoder ? limit : maxRows * alignedSlots(1);
+    const weights = kernels.memory.allocate(model.weights.bytes);
+    const plan = new Plan(kernels, model, { weights, maxRows, maxSlots });
+    const joined = pool.join(module, plan.address);
     const stream = new WeightStream(kernels, model.weights, weights);
-    await Promise.all([started, readShards(stream.locations, (location, offset, bytes) => stream.take(location, offset, bytes))]);
+    await Promise.all([joined, readShards(stream.locations, (location, offset, bytes) => stream.take(location, offset, bytes))]);
     stream.finish();
     const choice = new ThreadChoice(threads, (count) => pool.use(count));
     if (measure) choice.measure(standIn(plan));

@@ -124,7 +124,7 @@ function parseAttribute(reader, attributes) {
     else if (reader.field === 2) value = reader.float();
     else if (reader.field === 3) value = reader.integer();
     else if (reader.field === 4) value = reader.string();
-    else if (reader.field === 8) integers.push(...reader.int64s().map(Number));
+    else if (reader.field === 8) integers.push(...reader.integers());
     else reader.skip();
   }
   attributes[name] = value ?? integers;
@@ -141,7 +141,7 @@ function parseTensor(reader) {
   /** @type {Record<string, string>} */
   const location = {};
   while (reader.next()) {
-    if (reader.field === 1) dims.push(...reader.int64s().map(Number));
+    if (reader.field === 1) dims.push(...reader.integers());
     else if (reader.field === 2) dataType = reader.integer();
     else if (reader.field === 8) name = reader.string();
     else if (reader.field === 9) raw = reader.bytesValue();

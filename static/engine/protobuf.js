@@ -6,33 +6,28 @@ const decoder = new TextDecoder("utf-8", { fatal: true });
 
 /** Reads one message; `next` moves from field to field, and one of the value methods or `skip` has to follow it. */
 export class MessageReader {
-  /** @param {Uint8Array} bytes */
-  constructor(bytes) {
+  /** @param {Uint8Array} bytes @param {number} [at] where the message begins @param {number} [end] */
+  constructor(bytes, at = 0, end = bytes.length) {
     this.bytes = bytes;
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.at = 0;
+    this.at = at;
+    this.end = end;
     this.field = 0;
     this.wireType = 0;
   }
 
   /** @returns {boolean} false at the end of the message */
   next() {
-    if (this.at >= this.bytes.length) return false;
+    if (this.at >= this.end) return false;
     const key = this.#varint();
-    this.field = Number(key >> 3n);
-    this.wireType = Number(key & 7n);
+    this.field = Math.floor(key / 8);
+    this.wireType = key & 7;
     return true;
-  }
-
-  /** @returns {bigint} signed 64-bit */
-  int64() {
-    this.#expect(0);
-    return BigInt.asIntN(64, this.#varint());
   }
 
   /** @returns {number} a signed integer that a double holds exactly */
   integer() {
-    const value = Number(this.int64());
+    this.#expect(0);
+    const value = this.#varint();
     if (!Number.isSafeInteger(value)) throw malformed("an integer is out of range");
     return value;
   }
@@ -40,15 +35,14 @@ export class MessageReader {
   /** @returns {number} */
   float() {
     this.#expect(5);
-    return this.view.getFloat32(this.#take(4), true);
+    const { buffer, byteOffset } = this.bytes;
+    return new DataView(buffer, byteOffset + this.#take(4), 4).getFloat32(0, true);
   }
 
   /** @returns {Uint8Array} a view of the message's bytes */
   bytesValue() {
-    this.#expect(2);
-    const length = Number(this.#varint());
-    const start = this.#take(length);
-    return this.bytes.subarray(start, start + length);
+    const start = this.#takeBytes();
+    return this.bytes.subarray(start, this.at);
   }
 
   /** @returns {string} */
@@ -63,22 +57,23 @@ export class MessageReader {
 
   /** @returns {MessageReader} */
   message() {
-    return new MessageReader(this.bytesValue());
+    const start = this.#takeBytes();
+    return new MessageReader(this.bytes, start, this.at);
   }
 
-  /** The values of a repeated integer field, packed or not. @returns {bigint[]} */
-  int64s() {
-    if (this.wireType === 0) return [this.int64()];
+  /** The values of a repeated integer field, packed or not; beyond 2^53 they are rounded. @returns {number[]} */
+  integers() {
+    if (this.wireType === 0) return [this.#varint()];
     const inner = this.message();
     const values = [];
-    while (inner.at < inner.bytes.length) values.push(BigInt.asIntN(64, inner.#varint()));
+    while (inner.at < inner.end) values.push(inner.#varint());
     return values;
   }
 
   skip() {
     if (this.wireType === 0) this.#varint();
     else if (this.wireType === 1) this.#take(8);
-    else if (this.wireType === 2) this.#take(Number(this.#varint()));
+    else if (this.wireType === 2) this.#take(this.#varint());
     else if (this.wireType === 5) this.#take(4);
     else throw malformed(`wire type ${this.wireType} is unknown`);
   }
@@ -88,21 +83,31 @@ export class MessageReader {
     if (this.wireType !== wireType) throw malformed(`field ${this.field} has wire type ${this.wireType}, not ${wireType}`);
   }
 
+  /** @returns {number} where the bytes of this field start; they end at `at` */
+  #takeBytes() {
+    this.#expect(2);
+    return this.#take(this.#varint());
+  }
+
   /** @param {number} length @returns {number} where the bytes start */
   #take(length) {
     const start = this.at;
-    if (length > this.bytes.length - start) throw malformed("it ends inside a field");
+    if (length < 0 || length > this.end - start) throw malformed("it ends inside a field");
     this.at += length;
     return start;
   }
 
-  /** @returns {bigint} unsigned 64-bit */
+  /** @returns {number} signed 64-bit; beyond 2^53 rounded. In two halves, since big integers are slow and litter. */
   #varint() {
-    let value = 0n;
-    for (let shift = 0n; shift < 70n; shift += 7n) {
+    let low = 0;
+    let high = 0;
+    for (let at = 0; at < 10; at++) {
       const byte = this.bytes[this.#take(1)];
-      value |= BigInt(byte & 0x7f) << shift;
-      if (byte < 0x80) return BigInt.asUintN(64, value);
+      if (at < 4) low += (byte & 0x7f) * 2 ** (7 * at);
+      else high += (byte & 0x7f) * 2 ** (7 * at - 28);
+      if (byte >= 0x80) continue;
+      high %= 2 ** 36;
+      return (high < 2 ** 35 ? high : high - 2 ** 36) * 2 ** 28 + low;
     }
     throw malformed("a varint is too long");
   }

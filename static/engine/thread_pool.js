@@ -20,34 +20,38 @@ function browserWorker() {
 }
 
 export class ThreadPool {
-  /** @param {import("./kernels.js").Kernels} kernels @param {number} plan address */
-  constructor(kernels, plan) {
-    this.kernels = kernels;
-    this.plan = plan;
-    /** @type {ThreadHandle[]} */
-    this.threads = [];
-  }
+  /** The plan that the threads run. */
+  plan = 0;
+
+  /** @type {Promise<unknown>} */
+  #ready;
 
   /**
-   * Starts worker threads, which rest until `use` calls them.
-   * @param {WebAssembly.Module} module
+   * Starts the scripts of the threads; they have time until `join`.
+   * @param {import("./kernels.js").Kernels} kernels
    * @param {number} count beside the caller
    * @param {() => ThreadHandle} [createWorker]
    */
-  async start(module, count, createWorker = browserWorker) {
+  constructor(kernels, count, createWorker = browserWorker) {
+    this.kernels = kernels;
+    this.threads = Array.from({ length: count }, createWorker);
+    this.#ready = Promise.all(this.threads.map(started));
+    this.#ready.catch(() => {}); // join tells
+  }
+
+  /**
+   * Takes the threads to a plan, where they rest until `use` calls them.
+   * @param {WebAssembly.Module} module
+   * @param {number} plan address
+   */
+  async join(module, plan) {
     const { memory } = this.kernels;
-    const started = Array.from({ length: count }, (_, at) => {
-      const thread = createWorker();
-      this.threads.push(thread);
+    this.plan = plan;
+    for (const [at, thread] of this.threads.entries()) {
       const stackTop = memory.allocate(STACK_BYTES) + STACK_BYTES;
-      const ready = new Promise((resolve, reject) => {
-        thread.onmessage = resolve;
-        thread.onerror = (event) => reject(new FeatherweightError("unsupported", `A worker thread did not start: ${event?.message ?? event}`));
-      });
-      thread.postMessage({ module, memory: memory.memory, plan: this.plan, number: at + 1, stackTop });
-      return ready;
-    });
-    await Promise.all(started);
+      thread.postMessage({ module, memory: memory.memory, plan, number: at + 1, stackTop });
+    }
+    await this.#ready;
   }
 
   /** Sets how many threads share the next runs, the caller among them; the others rest. @param {number} count */
@@ -66,11 +70,12 @@ export class ThreadPool {
 
   /** Ends the threads; no run may be under way. */
   stop() {
-    if (this.threads.length === 0) return;
-    const words = this.#words();
-    Atomics.store(words, PLAN.STOP, 1);
-    Atomics.add(words, PLAN.EPOCH, 1);
-    Atomics.notify(words, PLAN.EPOCH);
+    if (this.threads.length > 0 && this.plan > 0) {
+      const words = this.#words();
+      Atomics.store(words, PLAN.STOP, 1);
+      Atomics.add(words, PLAN.EPOCH, 1);
+      Atomics.notify(words, PLAN.EPOCH);
+    }
     for (const thread of this.threads) thread.terminate();
     this.threads = [];
   }
@@ -78,4 +83,12 @@ export class ThreadPool {
   #words() {
     return new Int32Array(this.kernels.memory.memory.buffer, this.plan, PLAN.WORDS);
   }
+}
+
+/** @param {ThreadHandle} thread @returns {Promise<unknown>} settled when it has taken its place, or cannot */
+function started(thread) {
+  return new Promise((resolve, reject) => {
+    thread.onmessage = resolve;
+    thread.onerror = (event) => reject(new FeatherweightError("unsupported", `A worker thread did not start: ${event?.message ?? event}`));
+  });
 }

@@ -35,15 +35,21 @@ export async function readTextFiles(paths, read) {
     const bytes = await bytesOf(path);
     return bytes && new TextDecoder().decode(bytes);
   };
-  const tokenizer = await bytesOf("tokenizer.json");
+  const [tokenizer, config, chatTemplate, modelConfig, generationConfig] = await Promise.all([
+    bytesOf("tokenizer.json"),
+    bytesOf("tokenizer_config.json"),
+    textOf("chat_template.jinja"),
+    textOf("config.json"),
+    textOf("generation_config.json"),
+  ]);
   if (!tokenizer) throw new FeatherweightError("bad_manifest", "The model lists no tokenizer.json.");
-  const tokenizerFiles = { tokenizer, config: await bytesOf("tokenizer_config.json") };
+  const tokenizerFiles = { tokenizer, config };
   return {
     tokenizerFiles,
     tokenizer: createTokenizer(tokenizerFiles),
-    chatTemplate: await textOf("chat_template.jinja"),
-    config: JSON.parse((await textOf("config.json")) ?? "{}"),
-    generationConfig: JSON.parse((await textOf("generation_config.json")) ?? "{}"),
+    chatTemplate,
+    config: JSON.parse(modelConfig ?? "{}"),
+    generationConfig: JSON.parse(generationConfig ?? "{}"),
   };
 }
 

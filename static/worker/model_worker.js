@@ -64,12 +64,12 @@ let lastCall = Promise.resolve();
  */
 async function load({ manifestUrl, dtype, backend = "auto", threads, contextLength, kvDtype }, { signal, emit }) {
   const startedAt = performance.now();
-  const manifest = await loadManifest(manifestUrl, { signal });
+  const [manifest, webgpu, store] = await Promise.all([loadManifest(manifestUrl, { signal }), probeWebgpu(), openStore()]);
   const { model } = manifest;
   const variant = chooseVariant(manifest, dtype);
   // What cannot run is refused before it is downloaded.
-  const candidates = chooseBackends(backend, { simd: probeWasm().simd, webgpu: await probeWebgpu() }, variant);
-  const store = await openStore();
+  const candidates = chooseBackends(backend, { simd: probeWasm().simd, webgpu }, variant);
+  candidates[0].open().catch(() => {}); // its modules come meanwhile; whoever needs it meets the error
 
   const progress = { loadedBytes: 0, totalBytes: variant.downloadBytes, networkBytes: 0 };
   const settled = () => ({ ...progress, bytesPerSecond: null, secondsLeft: null });

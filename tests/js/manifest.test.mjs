@@ -1,6 +1,7 @@
 /** The one reader of manifest.json: what it accepts, and what it refuses before a byte of the model is fetched. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { afterEach, test } from "node:test";
 
@@ -36,6 +37,12 @@ async function serve(respond) {
   await once(server, "listening");
   return `http://127.0.0.1:${server.address().port}`;
 }
+
+test("a manifest with measured quality, as Python writes it, is read", () => {
+  const text = readFileSync(new URL("../data/measured_manifest.json", import.meta.url), "utf8");
+  assert.equal(Object.keys(JSON.parse(text).quality).length, 2);
+  assert.equal(parseManifest(text, URL_OF_IT).variant("q4").dtype, "q4");
+});
 
 test("roundtrip: every field under its camelCase name", () => {
   const manifest = parse();

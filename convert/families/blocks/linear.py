@@ -12,19 +12,14 @@ from convert.quantize.nbits import NbitsWeight
 from convert.quantize.recipe import TensorFormat
 
 
-def linear(context: BuildContext, value: str, tensor: LazyTensor, path: str) -> str:
-    """``value [..., in] @ tensor[out, in].T`` -> [..., out], in the format of the variant."""
-    return LinearWeight(context, tensor).multiply(value, path)
-
-
 def projection(
     context: BuildContext, value: str, name: str, out_width: int, in_width: int, path: str, *, bias: bool = False
 ) -> str:
-    """``linear`` by the tensor ``name``.weight [out, in], plus ``name``.bias [out].
+    """``value [..., in]`` times the tensor ``name``.weight [out, in], plus ``name``.bias [out] -> [..., out].
 
     value -- MatMulNBits | MatMul [-- Add(bias)]
     """
-    product = linear(context, value, context.tensor(f"{name}.weight", out_width, in_width), path)
+    product = LinearWeight(context, context.tensor(f"{name}.weight", out_width, in_width)).multiply(value, path)
     if not bias:
         return product
     return context.graph.node("Add", [product, vector(context, f"{name}.bias", out_width)], f"{path}/Add")[0]

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 
 import { FeatherweightError } from "../../../static/errors.js";
+import { loadEngine } from "../../../static/engine/engine.js";
 import { Graph } from "../../../static/engine/graph.js";
 import { instantiateKernels } from "../../../static/engine/kernels.js";
 import { lowerModel } from "../../../static/engine/lower_model.js";
@@ -80,6 +81,20 @@ test("an operator without lowering names itself", { skip: modelMissing(ENCODER) 
   const changed = Buffer.from(bytes.toString("latin1").replaceAll("SkipLayerNormalization", "SkipLayerNormalizatioX"), "latin1");
   const kernels = await instantiateKernels(await compileKernels(BUILDS[2].file), false);
   assert.throws(() => lowerModel(changed, kernels), { code: "unsupported", message: /SkipLayerNormalizatioX/ });
+});
+
+test("a graph that cannot run is refused before a shard is asked for, and its threads are let go", { skip: modelMissing(ENCODER) }, async () => {
+  const module = await compileKernels(BUILDS[0].file);
+  const graph = (await graphBytes(ENCODER, "model_quantized.onnx")).toString("latin1").replaceAll("SkipLayerNormalization", "SkipLayerNormalizatioX");
+  let threads = 0;
+  const createWorker = () => {
+    threads++;
+    return { onmessage: null, onerror: null, postMessage: () => {}, terminate: () => threads-- };
+  };
+  const readShards = () => assert.fail("a shard was asked for");
+  const options = { module, kernels: await instantiateKernels(module, true), threads: 3, contextLength: 512, readShards, createWorker };
+  await assert.rejects(loadEngine(Buffer.from(graph, "latin1"), options), { code: "unsupported" });
+  assert.equal(threads, 0);
 });
 
 test("a shard that is too short is refused", { skip: modelMissing(ENCODER) }, async () => {

@@ -4,9 +4,12 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 
+import { Delivery } from "../../../static/delivery/delivery.js";
+import { MemoryStore } from "../../../static/delivery/store/memory_store.js";
 import { instantiateKernels } from "../../../static/engine/kernels.js";
 import { lowerModel } from "../../../static/engine/lower_model.js";
 import { WeightStream } from "../../../static/engine/weight_stream.js";
+import { startShardServer } from "../delivery/shard_server.mjs";
 import { BUILDS, compileKernels, kernelsMissing, modelDirectory, modelMissing } from "./node_engine.mjs";
 
 /** Numbers from 0 to 1, the same in every run. @param {number} seed */
@@ -115,3 +118,49 @@ for (const [model, name] of [
     assert.ok(expected.equals(await packed(layoutOf, randomPieces(files, randomNumbers(9), 2 ** 21))));
   });
 }
+
+test("what has come is packed while the rest is still on its way", { skip: modelMissing("minilm-distilbert") }, async (t) => {
+  const folder = join(modelDirectory("minilm-distilbert"), "onnx");
+  const graph = await readFile(join(folder, "model_quantized.onnx"));
+  const location = "model_quantized.onnx_data";
+  const contents = { [location]: await readFile(join(folder, location)) };
+  const sizeBytes = contents[location].length;
+  const server = await startShardServer(contents, { chunkSize: 1 << 20 });
+  t.after(() => server.close());
+
+  const kernels = await instantiateKernels(await compileKernels(BUILDS[2].file), false);
+  const { weights } = lowerModel(graph, kernels);
+  const base = kernels.memory.allocate(weights.bytes);
+  const stream = new WeightStream(kernels, weights, base);
+  const inMemory = () => kernels.memory.bytes().subarray(base, base + weights.bytes);
+  const expected = await packed((other) => lowerModel(graph, other).weights, wholePieces(contents));
+
+  // The request for the end of the file waits until everything else has come.
+  let heldBytes = 0;
+  let comeBytes = 0;
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  let shareWhenHeld = 0;
+  const fetchGated = async (url, options) => {
+    const [, start, end] = /bytes=(\d+)-(\d+)/.exec(options.headers.Range);
+    if (Number(end) === sizeBytes - 1) {
+      heldBytes = sizeBytes - Number(start);
+      await released;
+    }
+    return fetch(url, options);
+  };
+  const delivery = await Delivery.open(server.manifest, [location], new MemoryStore(), { fetch: fetchGated });
+  t.after(() => delivery.close());
+  await delivery.stream([location], (_, offset, bytes) => {
+    stream.take(location, offset, bytes);
+    comeBytes += bytes.length;
+    if (comeBytes !== sizeBytes - heldBytes) return;
+    const memory = inMemory();
+    shareWhenHeld = memory.reduce((sum, byte, at) => sum + Number(byte === expected[at]), 0) / memory.length;
+    release();
+  });
+  stream.finish();
+  assert.ok(heldBytes > 0 && heldBytes < sizeBytes / 4);
+  assert.ok(shareWhenHeld >= 0.98 * (1 - heldBytes / sizeBytes), `${shareWhenHeld} was packed with ${heldBytes} of ${sizeBytes} missing`);
+  assert.ok(expected.equals(inMemory()));
+});
