@@ -48,7 +48,7 @@ export async function ghostRun(graph, { module, kernels, threads, contextLength,
   const maxRows = model.decoder ? DECODER_ROWS : Math.max(DECODER_ROWS, promptTokens);
   const maxSlots = model.decoder ? Math.min(contextLength, model.positions) : alignedSlots(promptTokens);
   const plan = new Plan(kernels, model, { weights, maxRows, maxSlots });
-  const pool = new ThreadPool(kernels, plan.address);
+  const pool = new ThreadPool(kernels, threads - 1, createWorker);
   /** @param {number} tokens @param {number} before @returns {number} seconds */
   const run = (tokens, before) => {
     const start = clock();
@@ -68,7 +68,7 @@ export async function ghostRun(graph, { module, kernels, threads, contextLength,
     return times.slice(WARM_RUNS).sort((a, b) => a - b)[(count - WARM_RUNS) >> 1];
   };
   try {
-    await pool.start(module, threads - 1, createWorker);
+    await pool.join(module, plan.address);
     pool.use(threads);
     const prefill = await middle(WARM_RUNS + 3, () => run(promptTokens, 0));
     const decode = model.decoder ? await middle(WARM_RUNS + DECODE_RUNS, () => run(1, Math.min(past, maxSlots - 1))) : null;

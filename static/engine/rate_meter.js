@@ -46,9 +46,9 @@ export async function measureKernels({ module, kernels, threads, budgetMs, clock
   // Untouched memory is one page of zeros to the processor: no more than a cache holds.
   kernels.memory.bytes().fill(FILL, weights, weights + WEIGHT_BYTES);
   const plan = new Plan(kernels, probe.model, { weights, maxRows: ROWS, maxSlots: PROBE_CONTEXT });
-  const pool = new ThreadPool(kernels, plan.address);
+  const pool = new ThreadPool(kernels, threads - 1, createWorker);
   try {
-    await pool.start(module, threads - 1, createWorker);
+    await pool.join(module, plan.address);
     const counts = threadCounts(threads);
     const parts = counts.length * PARTS + 1;
     const deadline = clock() + budgetMs;
