@@ -4,6 +4,7 @@
  */
 
 import { FeatherweightError } from "../errors.js";
+import { FLOAT16 } from "./onnx_model.js";
 
 /**
  * @typedef {import("./kernels.js").Kernels} Kernels
@@ -46,11 +47,13 @@ export class WeightStream {
     const { memory } = kernels;
     this.#kernels = kernels;
     this.#base = base;
-    const rowBytes = Math.max(0, ...layout.placements.map(({ initializer, rows }) => initializer.byteLength / rows));
+    const largestRow = (/** @type {Placement[]} */ placements) =>
+      placements.reduce((largest, { initializer, rows }) => Math.max(largest, initializer.byteLength / rows), 0);
+    const halves = layout.placements.filter(({ initializer }) => initializer.dataType === FLOAT16);
     this.#slice = memory.allocate(SLICE_BYTES);
-    this.#row = memory.allocate(rowBytes);
+    this.#row = memory.allocate(largestRow(layout.placements));
     // Halves become floats, twice as large.
-    const scratchBytes = 2 * Math.max(SLICE_BYTES, rowBytes);
+    const scratchBytes = halves.length > 0 ? 2 * Math.max(SLICE_BYTES, largestRow(halves)) : 0;
     memory.scratch = { address: memory.allocate(scratchBytes), bytes: scratchBytes };
     for (const { offset, values } of layout.literals) memory.floats(base + offset, values.length).set(values);
     for (const placement of layout.placements) this.#add(placement);
