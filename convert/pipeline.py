@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from math import prod
 from pathlib import Path
 
@@ -251,9 +252,13 @@ def _write_graph(
     folder: Path, dtype: Dtype, built: BuiltGraph, journal: Journal, progress: Progress
 ) -> tuple[FileEntry, list[FileEntry]]:
     """The ``.onnx`` file and its shards."""
-    graph = built.context.graph
-    progress.message(f"{dtype}: {len(graph.initializers)} tensors")
-    shards = write_shards(graph.initializers.values(), folder, built.stem, on_bytes=progress.advance, finished=journal)
+    graph, begun = built.context.graph, count(1)
+
+    def on_tensor() -> None:
+        progress.message(f"{dtype}: tensor {next(begun)} of {len(graph.initializers)}")
+
+    tensors = graph.initializers.values()
+    shards = write_shards(tensors, folder, built.stem, on_bytes=progress.advance, on_tensor=on_tensor, finished=journal)
     path = folder / f"{built.stem}.onnx"
     path.write_bytes(to_bytes(to_model(graph, shards.locations)))
     return hash_file(path, f"{GRAPH_FOLDER}/{path.name}"), shards.files

@@ -118,6 +118,7 @@ def write_shards(
     *,
     limit_bytes: int = SHARD_LIMIT_BYTES,
     on_bytes: Callable[[int], None],
+    on_tensor: Callable[[], None] = lambda: None,
     finished: Finished | None = None,
 ) -> ShardSet:
     """Write ``initializers`` in order to ``stem.onnx_data``, ``stem.onnx_data_1``, ... in ``directory``.
@@ -125,8 +126,8 @@ def write_shards(
     ``directory`` is a folder directly inside the model directory: entries are named ``<folder>/<file>``. A tensor
     lies in one file, aligned to PAGE_BYTES when it is at least that long and to SMALL_ALIGNMENT_BYTES otherwise;
     padding is zeros. Each piece is written straight from the buffer that it comes in, and let go before the next
-    is asked for. ``on_bytes`` is told the length of each piece written, padding left out. Files that ``finished``
-    knows are not written again.
+    is asked for. ``on_bytes`` is told the length of each piece written, padding left out; ``on_tensor`` is called
+    when a tensor begins. Files that ``finished`` knows are not written again.
 
     Raises UnsupportedModel for a tensor longer than ``limit_bytes``, OutputFailed when a tensor's pieces do not add
     up to its length or its name comes twice, OSError when the disk refuses.
@@ -138,11 +139,13 @@ def write_shards(
         layout = _layout(content)
         entry = finished.reuse(f"{directory.name}/{name}", layout) if finished else None
         if entry is None:
-            entry = _write_shard(directory, name, content, on_bytes)
+            entry = _write_shard(directory, name, content, on_bytes, on_tensor)
             if finished:
                 finished.record(entry, layout)
         else:
-            on_bytes(sum(tensor.nbytes for tensor, _ in content))
+            for tensor, _ in content:
+                on_tensor()
+                on_bytes(tensor.nbytes)
         files.append(entry)
         locations |= {tensor.name: (name, offset, tensor.nbytes) for tensor, offset in content}
     return ShardSet(locations, files)
@@ -199,11 +202,16 @@ def _layout(content: Sequence[tuple[Streamed, int]]) -> str:
 
 
 def _write_shard(
-    directory: Path, name: str, content: Sequence[tuple[Streamed, int]], on_bytes: Callable[[int], None]
+    directory: Path,
+    name: str,
+    content: Sequence[tuple[Streamed, int]],
+    on_bytes: Callable[[int], None],
+    on_tensor: Callable[[], None],
 ) -> FileEntry:
     with (directory / name).open("xb", buffering=0) as file:
         shard = _Shard(file)
         for tensor, offset in content:
+            on_tensor()
             shard.append(tensor, offset, on_bytes)
     return shard.hasher.entry(f"{directory.name}/{name}")
 

@@ -46,11 +46,35 @@ def write_gguf(path: Path, config: dict[str, Any], weights: Weights, matrix_type
     return path
 
 
+SCALES = {
+    "Q2_K": (80, 82),
+    "Q3_K": (108,),
+    "Q4_K": (0, 2),
+    "Q5_K": (0, 2),
+    "Q6_K": (208,),
+}
+"""Where the block types that the gguf package cannot write hold their float16 scales."""
+
+
+def random_blocks(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Any codes, with scales that give weights as models have them: rows of bytes."""
+    length, block_bytes = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]]
+    blocks = (*shape[:-1], shape[-1] // length, block_bytes)
+    raw = np.random.default_rng(seed).integers(0, 256, blocks, np.uint8)
+    for at in SCALES[name]:
+        raw[..., at : at + 2] = np.frombuffer(np.float16(0.1 / shape[-1]).tobytes(), np.uint8)
+    return raw.reshape(*shape[:-1], -1)
+
+
 def _add_tensor(writer: gguf.GGUFWriter, name: str, weight: np.ndarray, matrix_type: str) -> None:
     kind = gguf.GGMLQuantizationType[matrix_type if weight.ndim > 1 else "F32"]
     if weight.shape[-1] % gguf.GGML_QUANT_SIZES[kind][0]:
         kind = gguf.GGMLQuantizationType.F32
-    writer.add_tensor(name, gguf.quantize(np.ascontiguousarray(weight, np.float32), kind), raw_dtype=kind)
+    if kind.name in SCALES:
+        content = random_blocks(kind.name, weight.shape, seed=len(writer.tensors[0]))
+    else:
+        content = gguf.quantize(np.ascontiguousarray(weight, np.float32), kind)
+    writer.add_tensor(name, content, raw_dtype=kind)
 
 
 def _as_llama_cpp_stores(config: dict[str, Any], name: str, weight: np.ndarray) -> np.ndarray:

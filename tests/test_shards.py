@@ -122,7 +122,9 @@ def test_same_tensors_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_progress_counts_every_byte_of_every_tensor_once(tmp_path: Path) -> None:
     tensors, seen = [tensor(str(i), octets(10_000 + i, i), pieces=3) for i in range(3)], list[int]()
-    write_shards(tensors, tmp_path, "model", on_bytes=seen.append)
+    begun: list[int] = []
+    write_shards(tensors, tmp_path, "model", on_bytes=seen.append, on_tensor=lambda: begun.append(len(seen)))
+    assert begun == [0, 3, 6]
     assert sum(seen) == sum(item.nbytes for item in tensors)
     assert len(seen) == 9
 

@@ -76,3 +76,29 @@ def test_blocks_give_the_logits_of_what_they_say(tmp_path: Path, matrix_type: st
     assert report.manifest.variants[0].lossless_import
     found = DecoderSession(tmp_path / f"out/onnx/model{dtype.suffix}.onnx").run(decoders.ids())
     assert cosine(found, exact) >= 0.99999
+
+
+K_TYPES = {
+    "Q4_K": (Dtype.Q4, {"quantized": 3, "requantized": 1, "rounded_scales": 18}),
+    "Q5_K": (Dtype.Q8, {"quantized": 3, "requantized": 19}),
+    "Q6_K": (Dtype.Q8, {"quantized": 3, "requantized": 19}),
+}
+"""The outputs of attention are 192 wide, so they are stored as floats; the embedding has 8 bits."""
+
+
+@pytest.mark.parametrize("matrix_type", K_TYPES)
+def test_blocks_of_256_are_kept_or_rounded_anew_and_the_manifest_says_which(tmp_path: Path, matrix_type: str) -> None:
+    dtype, imports = K_TYPES[matrix_type]
+    sizes = {80: 256, 160: 512}
+    config = decoders.CASES["qwen3"] | {"hidden_size": 256, "intermediate_size": 512, "tie_word_embeddings": True}
+    shapes = {
+        name: tuple(sizes.get(size, size) for size in shape)
+        for name, shape in decoders.shapes("qwen3").items()
+        if name != "lm_head.weight"
+    }
+    file = write_gguf(tmp_path / "model.gguf", config, tiny.random_weights(shapes), matrix_type)
+    exact = logits(file, tmp_path / "fp32")
+    report = convert(str(file), tmp_path / "out", dtypes=[dtype], progress=SilentProgress())
+    assert report.manifest.variants[0].imports == imports
+    found = DecoderSession(tmp_path / f"out/onnx/model{dtype.suffix}.onnx").run(decoders.ids())
+    assert cosine(found, exact) >= 0.999
