@@ -63,6 +63,7 @@ def test_caches_continue_the_answer(case: tuple[Path, dict[str, Any]], dtype: Dt
 def test_half_precision_survives_sums_that_it_cannot_hold(tmp_path: Path) -> None:
     source = save_checkpoint(tmp_path / "in", "t5")
     weights = load_file(source / "model.safetensors")
+    weights["encoder.block.1.layer.1.DenseReluDense.wi.weight"] *= 100
     weights["encoder.block.1.layer.1.DenseReluDense.wo.weight"] *= 60000
     save_file(weights, source / "model.safetensors")
     convert(str(source), tmp_path / "out", dtypes=[Dtype.FP16], progress=SilentProgress())
