@@ -49,7 +49,7 @@ async function load({ manifest, variant, files }, { threads, signal }, backend) 
     throwIfAborted(signal);
     const options = { executionProviders: [onGpu ? "webgpu" : "wasm"] };
     const encoder = variant.encoder && (await openGraph(ort, variant.encoder, files, options, signal));
-    const locations = onGpu ? { preferredOutputLocation: cacheLocations(manifest, encoder !== null) } : {};
+    const locations = onGpu ? { preferredOutputLocation: cacheLocations(manifest) } : {};
     const session = await openGraph(ort, variant, files, { ...options, ...locations }, signal);
     const memories = watch.stop();
     const runtime = {
@@ -61,8 +61,8 @@ async function load({ manifest, variant, files }, { threads, signal }, backend) 
       memoryBytes: () => sum(memories.map((memory) => memory.buffer.byteLength)) + (onGpu ? variant.weightBytes : 0),
     };
     const { kvCache } = manifest.model;
-    const single = () => (kvCache ? new OrtDecoderSession(runtime, kvCache) : encoderSession(runtime));
-    const opened = encoder ? new OrtEncoderDecoderSession(runtime, encoder) : single();
+    if (encoder) return new OrtEncoderDecoderSession(runtime, encoder);
+    const opened = kvCache ? new OrtDecoderSession(runtime, kvCache) : encoderSession(runtime);
     if (onGpu) await tryOut(opened);
     return opened;
   } catch (error) {
@@ -99,17 +99,14 @@ function importOrt(onGpu) {
 }
 
 /**
- * On a GPU the KV cache stays there between two steps; an encoder-decoder has two in every layer.
+ * On a GPU the KV cache stays there between two steps.
  * @param {import("../manifest/manifest.js").Manifest} manifest
- * @param {boolean} encoded
  */
-function cacheLocations({ model }, encoded) {
+function cacheLocations({ model }) {
   /** @type {Record<string, "gpu-buffer">} */
   const locations = {};
   for (let layer = 0; layer < (model.kvCache?.layers ?? 0); layer += 1) {
-    for (const part of encoded ? ["decoder.", "encoder."] : [""]) {
-      for (const item of ["key", "value"]) locations[`present.${layer}.${part}${item}`] = "gpu-buffer";
-    }
+    for (const part of ["key", "value"]) locations[`present.${layer}.${part}`] = "gpu-buffer";
   }
   return locations;
 }

@@ -24,6 +24,12 @@ import { FeatherweightError } from "../errors.js";
 
 const HALF_PRECISION = ["fp16", "q4f16"];
 
+/**
+ * onnxruntime-web 1.30 on Chromium's software renderer: every operator of a decoder that reads an encoder is right alone;
+ * together about every second run ends with "Tensor shape is too large" in the MultiHeadAttention over the encoder's keys.
+ */
+const UNRELIABLE = "attention over an encoder's states fails now and then on this runtime's GPU kernels";
+
 /** In the order in which "auto" tries them. @type {readonly Row[]} */
 const ROWS = [
   {
@@ -32,6 +38,7 @@ const ROWS = [
       if (!facts.webgpu) return "this browser offers no WebGPU adapter";
       const half = HALF_PRECISION.includes(variant.dtype);
       if (half && !facts.webgpu.features.includes("shader-f16")) return "this GPU has no 16-bit floats (shader-f16)";
+      if (variant.encoder) return UNRELIABLE;
       return null;
     },
     // A software adapter is right but slower than WebAssembly: only for those who ask for it by name.
