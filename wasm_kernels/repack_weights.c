@@ -5,16 +5,26 @@
 
 EXPORT uint32_t fw_packed_block_bytes(uint32_t bits, uint32_t affine) { return (uint32_t)packed_block_bytes(bits, affine); }
 
+/* Four codes of 4 bits, one per byte. */
+static uint32_t spread_q4(const uint8_t *codes) {
+  uint32_t x = codes[0] | (uint32_t)codes[1] << 16;
+  return (x | x << 4) & 0x0f0f0f0fu;
+}
+
 static void place_q4(const uint8_t *codes, uint8_t *packed, uint32_t c) {
-  for (uint32_t k = 0; k < 16; k++) {
-    uint32_t high = k + 16;
-    uint8_t low_code = (codes[k / 2] >> (4 * (k & 1))) & 15, high_code = (codes[high / 2] >> (4 * (high & 1))) & 15;
-    packed[32 * (k / 4) + 4 * c + (k & 3)] = (uint8_t)(low_code | (high_code << 4));
+  for (uint32_t j = 0; j < 4; j++) {
+    const uint32_t word = spread_q4(codes + 2 * j) | spread_q4(codes + 8 + 2 * j) << 4;
+    __builtin_memcpy(packed + 32 * j + 4 * c, &word, 4);
   }
 }
 
 static void place_q8(const uint8_t *codes, uint8_t *packed, uint32_t c) {
-  for (uint32_t k = 0; k < 32; k++) packed[16 * (k / 2) + 2 * c + (k & 1)] = codes[k] ^ 0x80;
+  for (uint32_t p = 0; p < 16; p++) {
+    uint16_t pair;
+    __builtin_memcpy(&pair, codes + 2 * p, 2);
+    pair ^= 0x8080;
+    __builtin_memcpy(packed + 16 * p + 2 * c, &pair, 2);
+  }
 }
 
 EXPORT void fw_repack_codes(const uint8_t *codes, uint32_t source_blocks, uint32_t rows, uint32_t first_row,
