@@ -102,14 +102,14 @@ def encoder_jobs(root: Path, name: str, task: str, block_size: int = 32) -> list
 
 
 def zero_point_jobs(root: Path) -> list[dict[str, Any]]:
-    """One per bits: an encoder with wide blocks and random zero points, as other quantizers choose them."""
+    """One per bits: an encoder with wide blocks, random zero points and biases inside the product."""
     jobs = []
     for job in encoder_jobs(root, "bert", "feature-extraction", block_size=64):
         dtype = job["name"].rsplit(" ", 1)[1]
         if dtype == "fp32":
             continue
         graph = Path(job["graph"])
-        with_zero_points(graph, graph.with_name(f"points_{dtype}.onnx"))
+        with_zero_points_and_bias(graph, graph.with_name(f"points_{dtype}.onnx"))
         inputs = encoders.arrays(encoders.original("bert")["tasks"]["feature-extraction"]["inputs"])
         session = onnxruntime.InferenceSession(
             graph.with_name(f"points_{dtype}.onnx"), providers=["CPUExecutionProvider"]
@@ -121,10 +121,11 @@ def zero_point_jobs(root: Path) -> list[dict[str, Any]]:
     return jobs
 
 
-def with_zero_points(graph: Path, target: Path) -> None:
-    """Write the graph anew, over the same external data."""
+def with_zero_points_and_bias(graph: Path, target: Path) -> None:
+    """Write the graph anew, over the same external data, with all inputs of MatMulNBits that it left out."""
     random = np.random.default_rng(3)
     model = onnx.load(graph, load_external_data=False)
+    summed = {node.input[0] for node in model.graph.node if node.op_type == "BiasGelu"}  # these have a bias already
     for node in model.graph.node:
         if node.op_type != "MatMulNBits":
             continue
@@ -135,6 +136,11 @@ def with_zero_points(graph: Path, target: Path) -> None:
         stored = stored_zero_points(points, shape["bits"]).ravel()
         model.graph.initializer.append(onnx.numpy_helper.from_array(stored, f"{node.input[1]}.points"))
         node.input.append(f"{node.input[1]}.points")
+        if node.output[0] in summed:
+            continue
+        bias = random.standard_normal(shape["N"], dtype=np.float32) / 8
+        model.graph.initializer.append(onnx.numpy_helper.from_array(bias, f"{node.input[1]}.bias"))
+        node.input.extend(["", f"{node.input[1]}.bias"])
     onnx.save(model, target)
 
 
@@ -158,7 +164,7 @@ def test_encoders_agree_with_onnxruntime(found: dict[str, Any], name: str, task:
 
 
 @pytest.mark.parametrize("dtype", ["q8", "q4"])
-def test_zero_points_agree_with_onnxruntime(found: dict[str, Any], dtype: str) -> None:
+def test_zero_points_and_inner_biases_agree_with_onnxruntime(found: dict[str, Any], dtype: str) -> None:
     check(found[f"zero points {dtype}"], TOLERANCE[dtype])
 
 

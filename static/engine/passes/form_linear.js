@@ -36,7 +36,7 @@ export function formLinear(graph) {
     const weight = readWeight(graph, node);
     if (!weight) continue;
     /** @type {LinearDetail} */
-    const detail = { parts: [{ weight, bias: null }] };
+    const detail = { parts: [{ weight, bias: node.opType === "MatMulNBits" ? biasOf(graph, node, weight) : null }] };
     graph.replace([node], madeNode("Linear", node.name, [node.inputs[0]], [node.outputs[0]], detail));
   }
 }
@@ -65,7 +65,7 @@ function floatWeight(graph, node, transposed) {
 /** @param {Graph} graph @param {Node} node @returns {LinearWeight} */
 function nbitsWeight(graph, node) {
   const { K, N, bits, block_size: blockSize } = /** @type {Record<string, number>} */ (node.attributes);
-  if (node.inputs.slice(4).some(Boolean)) throw cannotLower(node, "reordering and bias inputs have no kernel");
+  if (node.inputs[4]) throw cannotLower(node, "reordered rows have no kernel");
   const weight = blockWeight(graph, node, node.inputs[1], node.inputs[2], { columns: N, inner: K, bits, blockSize });
   return { ...weight, zeroPoints: zeroPointsOf(graph, node, weight) };
 }
@@ -94,6 +94,16 @@ export function blockWeight(graph, node, codesName, scalesName, { columns, inner
     throw cannotLower(node, `its scales are no float16 [${columns}, ${blocks}]`);
   }
   return { kind: "nbits", columns, inner, values, transposed: false, bits, blockSize, scales: scales[0], offsets: affineOffsets(graph, node, scales[0]), zeroPoints: null };
+}
+
+/** @param {Graph} graph @param {Node} node @param {LinearWeight} weight @returns {Initializer | null} */
+function biasOf(graph, node, { columns }) {
+  if (!node.inputs[5]) return null;
+  const bias = graph.initializers.get(node.inputs[5]);
+  if (!bias || String(bias.dims) !== String([columns]) || (bias.dataType !== FLOAT && bias.dataType !== FLOAT16)) {
+    throw cannotLower(node, `its bias is no float vector of ${columns}`);
+  }
+  return bias;
 }
 
 /** @param {Graph} graph @param {Node} node @param {LinearWeight} weight @returns {Initializer | null} */
