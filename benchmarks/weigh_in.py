@@ -1,0 +1,221 @@
+"""Holds predictions against measurements: the page's verdict before the download, and what the same page then measures.
+
+    python -m benchmarks.weigh_in [--gemma MODEL_DIR] [--rounds 3] [--json FILE] [--calibrate]
+
+Every combination of model, dtype, threads and context gets a fresh probe, a verdict, the real download and real runs in
+one Chromium. `--calibrate` writes the errors of the combinations that the cost model was tuned on, and of no other, to
+where the intervals are made of them (static/device/calibration.js, convert/fit/calibration.json).
+"""
+
+import argparse
+import json
+import math
+import statistics
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from benchmarks import machine
+from benchmarks.model_files import DISTILBERT, MINILM, MODELS, ROOT, SMOLLM2
+from benchmarks.model_files import prepare as prepare_models
+from e2e.conftest import FLAGS, chromium_path, serving
+from tests.true_shapes import GEMMA_2B, write_gemma
+
+SHAPES = {
+    "gemma-shape-60m": {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 8, "vocab_size": 32000},
+    "gemma-shape-300m": {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 14, "vocab_size": 64000},
+}
+"""Decoders of other shapes, with random weights."""
+SCRIPT = (ROOT / "benchmarks" / "pages" / "weigh_in.js").read_text()
+METRICS = ("load_s", "time_to_first_token_s", "prefill_tokens_per_s", "decode_tokens_per_s", "peak_memory_bytes")
+CALIBRATED = 40
+"""Scores that are kept of each metric."""
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One row: what is weighed, and whether the cost model was tuned on it."""
+
+    model: str
+    dtype: str
+    threads: int
+    context: int
+    tuned: bool = False
+
+
+def combinations(gemma: bool) -> list[Combination]:
+    """All of them; the tuned ones first."""
+    rows = [Combination(SMOLLM2, "q4", threads, context, tuned=True) for threads in (1, 2) for context in (128, 2048)]
+    rows += [Combination(MINILM, "q8", threads, 128, tuned=True) for threads in (1, 2)]
+    rows += [Combination(SMOLLM2, "q8", threads, 128) for threads in (1, 2)]
+    rows += [Combination(MINILM, "fp32", threads, 128) for threads in (1, 2)]
+    rows += [Combination(DISTILBERT, "q8", threads, 128) for threads in (1, 2)]
+    rows += [Combination(name, "q4", 2, context) for name in SHAPES for context in (128, 2048)]
+    rows += [Combination("gemma-shape-300m", "q8", 1, 128)]
+    if gemma:
+        rows += [Combination("gemma-2b", "q4", 2, 128), Combination("gemma-2b", "q4", 1, 128)]
+    return rows
+
+
+def prepare(gemma: Path | None) -> None:
+    """Convert what is missing under build/bench/models."""
+    prepare_models(lambda line: print(line, file=sys.stderr))
+    for name, sizes in SHAPES.items():
+        if not (MODELS / name).exists():
+            checkpoint = ROOT / "build" / "bench" / "checkpoints" / name
+            write_gemma(checkpoint, {**GEMMA_2B, **sizes, "num_attention_heads": 4, "num_key_value_heads": 1})
+            _convert(checkpoint, MODELS / name, "q4", "q8")
+    if gemma and not (MODELS / "gemma-2b").exists():
+        (MODELS / "gemma-2b").symlink_to(gemma.resolve())
+
+
+def _convert(source: Path, target: Path, *dtypes: str) -> None:
+    from convert.cli import main
+
+    options = [option for dtype in dtypes for option in ("--dtype", dtype)]
+    try:
+        main(["convert", str(source), str(target), *options])
+    except SystemExit as done:
+        if done.code:
+            raise
+
+
+def measure(rounds: int, rows: list[Combination]) -> list[dict[str, Any]]:
+    """A record for each row and round: what was predicted, what was measured."""
+    records = []
+    with sync_playwright() as playwright, serving(MODELS) as url:
+        for round_number in range(rounds):
+            for row in rows:
+                browser = playwright.chromium.launch(executable_path=chromium_path(playwright), args=FLAGS)
+                page = browser.new_page()
+                page.set_default_timeout(600_000)
+                page.goto(f"{url}/healthz")
+                request = {**asdict(row), "manifest": f"/{row.model}/resolve/main/manifest.json"}
+                busy = machine.busy_share()
+                found = page.evaluate(SCRIPT, request)
+                browser.close()
+                records.append({**asdict(row), "round": round_number, "busy_before": busy, **found})
+                print(_line(records[-1]), file=sys.stderr, flush=True)
+    return records
+
+
+def _line(record: dict[str, Any]) -> str:
+    errors = {metric: error(record, metric) for metric in METRICS}
+    told = ", ".join(f"{metric} {100 * value:+.0f} %" for metric, value in errors.items() if value is not None)
+    return f"{record['model']} {record['dtype']} {record['threads']}T {record['context']}: {told}"
+
+
+def error(record: dict[str, Any], metric: str) -> float | None:
+    """(predicted - measured) / measured, or None where there is no such metric."""
+    predicted, measured = record["predicted"][metric], record["measured"][metric]
+    return None if predicted is None or measured is None else float(predicted / measured - 1)
+
+
+def summary(records: list[dict[str, Any]], kind: str) -> dict[str, dict[str, float]]:
+    """Median and 90th percentile of the error, and the share of measurements inside the interval, by metric."""
+    found = {}
+    for metric in METRICS:
+        pairs = [(record, error(record, metric)) for record in records]
+        errors = sorted(abs(value) for _, value in pairs if value is not None)
+        if not errors:
+            continue
+        inside = [
+            record["intervals"][metric][0] <= record["measured"][metric] <= record["intervals"][metric][1]
+            for record, value in pairs
+            if value is not None
+        ]
+        found[metric] = {
+            "count": len(errors),
+            "median_error": statistics.median(errors),
+            "p90_error": errors[math.ceil(0.9 * len(errors)) - 1],
+            "inside": sum(inside) / len(inside),
+        }
+    return found
+
+
+def table(records: list[dict[str, Any]]) -> str:
+    """Markdown: a line for each combination, medians of its rounds, predicted / measured."""
+    head = (
+        "model",
+        "dtype",
+        "threads",
+        "context",
+        "",
+        "decode, tokens/s",
+        "prefill, tokens/s",
+        "memory, MB",
+        "load, s",
+    )
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    keys = {(item["model"], item["dtype"], item["threads"], item["context"], item["tuned"]): None for item in records}
+    for key in keys:
+        same = [item for item in records if (item["model"], item["dtype"], item["threads"], item["context"]) == key[:4]]
+        cells = [*map(str, key[:4]), "tuned" if key[4] else "held out"]
+        for metric, scale in (("decode_tokens_per_s", 1), ("prefill_tokens_per_s", 1), ("peak_memory_bytes", 1e-6)):
+            cells.append(_pair(same, metric, scale))
+        lines.append(f"| {' | '.join([*cells, _pair(same, 'load_s', 1)])} |")
+    return "\n".join(lines)
+
+
+def _pair(records: list[dict[str, Any]], metric: str, scale: float) -> str:
+    if records[0]["measured"][metric] is None:
+        return "-"
+    values = [statistics.median(item[kind][metric] for item in records) * scale for kind in ("predicted", "measured")]
+    return " / ".join(f"{value:.3g}" for value in values)
+
+
+def calibrate(records: list[dict[str, Any]]) -> None:
+    """Write the scores of the tuned combinations for both languages."""
+    tuned = [record for record in records if record["tuned"]]
+    scores = {}
+    for metric in METRICS:
+        errors = [error(record, metric) for record in tuned]
+        found = sorted(round(abs(math.log(1 + value)), 3) for value in errors if value is not None)
+        scores[metric] = found[:: max(1, len(found) // CALIBRATED)]
+    lines = [f' "{metric}": {json.dumps(values)}' for metric, values in scores.items()]
+    (ROOT / "convert" / "fit" / "calibration.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    target = ROOT / "static" / "device" / "calibration.js"
+    before = target.read_text().split("Object.freeze({\n")[0]
+    rows = "".join(f"  {metric}: {json.dumps(values)},\n" for metric, values in scores.items())
+    target.write_text(f"{before}Object.freeze({{\n{rows}}});\n")
+
+
+def main() -> None:
+    """Measure, print the table and the errors, keep the records."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gemma", type=Path, help="a converted Gemma 2B; without it those rows are left out")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="rows whose model holds this text")
+    parser.add_argument("--json", type=Path, default=Path("build/bench/weigh_in.json"))
+    parser.add_argument("--calibrate", action="store_true", help="write the intervals' scores")
+    parser.add_argument("--report", action="store_true", help="measure nothing: tables of the JSON file")
+    options = parser.parse_args()
+    if options.report:
+        document = json.loads(options.json.read_text())
+    else:
+        prepare(options.gemma)
+        rows = [row for row in combinations(options.gemma is not None) if options.only in row.model]
+        records = measure(options.rounds, rows)
+        document = {**machine.facts("Chromium"), "rounds": options.rounds, "records": records}
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(document, indent=1) + "\n")
+    records = document["records"]
+    print(table(records))
+    for name, part in (
+        ("tuned", [item for item in records if item["tuned"]]),
+        ("held out", [item for item in records if not item["tuned"]]),
+    ):
+        for metric, found in summary(part, name).items():
+            print(
+                f"{name}, {metric}: median {100 * found['median_error']:.1f} %, p90 {100 * found['p90_error']:.1f} %, "
+                f"{100 * found['inside']:.0f} % of {found['count']:.0f} inside the interval"
+            )
+    if options.calibrate:
+        calibrate(records)
+
+
+if __name__ == "__main__":
+    main()
