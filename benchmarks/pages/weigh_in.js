@@ -19,6 +19,7 @@ async ({ manifest, dtype, threads, context }) => {
     await run();
     return (performance.now() - start) / 1000;
   };
+  const { expected } = verdict;
   let prefill;
   let decode = null;
   if (limit.kv_cache) {
@@ -41,7 +42,6 @@ async ({ manifest, dtype, threads, context }) => {
     for (let at = 0; at < 12; at++) runs.push(await seconds(() => model.embed(text)));
     prefill = (median(runs.slice(3)) * prompt) / tokens;
   }
-  const { expected } = verdict;
   const measured = {
     load_s: load,
     time_to_first_token_s: prefill,
@@ -57,7 +57,7 @@ async ({ manifest, dtype, threads, context }) => {
       time_to_first_token_s: verdict.ttft_s,
       prefill_tokens_per_s: verdict.ttft_s && verdict.ttft_s.map((value) => prompt / value).reverse(),
       decode_tokens_per_s: verdict.decode_tokens_per_s,
-      peak_memory_bytes: [0.8 * verdict.memory.need, verdict.memory.need * 1.25],
+      peak_memory_bytes: [expected.peak_memory_bytes * 0.9, expected.peak_memory_bytes * 1.1],
     },
     measured,
     download: { predicted: verdict.download.bytes, measured: downloaded },

@@ -9,7 +9,9 @@ from convert.manifest import Cost
 MIB = 1 << 20
 PREFILL_ROWS = 128
 ENCODER_ROWS = 512
-RUNTIME_BYTES = 48 * MIB
+RUNTIME_BYTES = 64 * MIB
+ENGINE_BYTES = 4 * MIB
+FLOAT_BYTES = {"fp32": 4, "fp16": 2}
 PAGE_TOKENS = 256
 ORT_WEIGHT_COPIES = 2
 ORT_CACHE_COPIES = 3
@@ -65,12 +67,14 @@ def encode_seconds(cost: Cost, rates: ThreadRates, tokens: int) -> float:
     return seconds + (attention.macs * tokens * tokens / rates.attention["macs_per_s"] if attention else 0.0)
 
 
-def peak_bytes(weight_bytes: int, cost: Cost, cache_tokens: int) -> float:
+def engine_bytes(dtype: str, weight_bytes: int, cost: Cost, cache_tokens: int) -> float:
     """Bytes at the peak of the project's own engine; ``cache_tokens`` is 0 for encoders."""
     pages = ceil(cache_tokens / PAGE_TOKENS)
     rows = PREFILL_ROWS if cache_tokens else ENCODER_ROWS
+    packed = cost.per_token.get("linear_float")
+    weights = weight_bytes + (packed.bytes - packed.macs * FLOAT_BYTES.get(dtype, 4) if packed else 0)
     cache = cost.kv_bytes_per_token * pages * PAGE_TOKENS
-    return RUNTIME_BYTES + weight_bytes + cache + cost.activation_bytes_per_token * rows
+    return ENGINE_BYTES + weights + cache + cost.activation_bytes_per_token * rows
 
 
 def ort_peak_bytes(weight_bytes: int, cost: Cost, cache_tokens: int) -> float:

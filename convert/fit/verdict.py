@@ -9,11 +9,12 @@ from pathlib import Path
 
 from convert.errors import FeatherweightError
 from convert.fit.cost_model import (
+    RUNTIME_BYTES,
     decode_seconds,
     encode_seconds,
+    engine_bytes,
     first_token_seconds,
     ort_peak_bytes,
-    peak_bytes,
     start_seconds,
 )
 from convert.fit.device import Device, Rates
@@ -95,8 +96,7 @@ def fit_variant(
     own = _backend(backend, device, str(variant.dtype)) == "wasm"
     raw = _raw(device.rates, manifest, variant, plan) if own and device.rates else None
     intervals = {name: _interval(value, name) for name, value in raw.items()} if raw else dict.fromkeys(METRICS)
-    peak = peak_bytes if own else ort_peak_bytes
-    need = round(peak(variant.weight_bytes, variant.cost, cache_tokens))
+    need = _need(variant, cache_tokens, own)
     limit, basis = _memory_limit(device)
     size = variant.download_bytes
     room = device.free_bytes
@@ -144,7 +144,9 @@ def _raw(rates: Rates, manifest: Manifest, variant: Variant, plan: Plan) -> dict
     download = size / rates.download_bytes_per_s if rates.download_bytes_per_s else None
     found: dict[str, float | None] = {
         "load_s": None if download is None else max(download, start_seconds(size, rates)),
-        "peak_memory_bytes": peak_bytes(variant.weight_bytes, cost, plan.context_length if model.kv_cache else 0),
+        "peak_memory_bytes": engine_bytes(
+            plan.dtype, variant.weight_bytes, cost, plan.context_length if model.kv_cache else 0
+        ),
     }
     if not model.kv_cache:
         seconds = encode_seconds(cost, measured, plan.prompt_tokens)
@@ -160,6 +162,12 @@ def _raw(rates: Rates, manifest: Manifest, variant: Variant, plan: Plan) -> dict
         "prefill_tokens_per_s": plan.prompt_tokens / prefill,
         "decode_tokens_per_s": 1 / decode_seconds(cost, measured, plan.past_tokens, model.vocab_size),
     }
+
+
+def _need(variant: Variant, cache_tokens: int, own: bool) -> int:
+    if not own:
+        return round(ort_peak_bytes(variant.weight_bytes, variant.cost, cache_tokens))
+    return round(RUNTIME_BYTES + engine_bytes(str(variant.dtype), variant.weight_bytes, variant.cost, cache_tokens))
 
 
 def _interval(value: float | None, metric: str) -> Interval | None:

@@ -26,6 +26,9 @@ BLOCK = 32
 QUANTIZED_BLOCK_BYTES = 8 + 2 * BLOCK
 """A block of activations beside quantized weights: scale, sum and codes of 16 bits."""
 SCALE_BYTES = 2
+FLOAT_CODE_BYTES = 2
+"""Float weights become blocks of 16-bit codes."""
+FLOAT_SCALE_BYTES = 4
 
 _ACTIVATIONS = {"Clip", "QuickGelu", "Gelu", "FastGelu", "BiasGelu", "Relu", "Tanh", "Sigmoid"}
 _NORMS = {
@@ -170,7 +173,8 @@ def _matmul(walk: _Walk, node: NodeProto) -> None:
         walk.charge("head_4bit" if single else "linear_4bit", OperatorCost(bytes=SCALE_BYTES * inner * columns))
         walk.rows[node.output[0]] = _Rows(columns, single, linear=True)
         return None
-    return _linear(walk, node, "float", columns, inner, FLOAT_BYTES * columns * inner)
+    block_bytes = BLOCK * FLOAT_CODE_BYTES + FLOAT_SCALE_BYTES
+    return _linear(walk, node, "float", columns, inner, columns * ceil(inner / BLOCK) * block_bytes)
 
 
 def _add(walk: _Walk, node: NodeProto) -> None:

@@ -11,8 +11,10 @@ const MIB = 2 ** 20;
 /** Rows that one run of the engine takes, of a decoder and of an encoder. */
 export const PREFILL_ROWS = 128;
 export const ENCODER_ROWS = 512;
-/** What the engine takes without a model: the page's worker, compiled kernels, stacks. */
-const RUNTIME_BYTES = 48 * MIB;
+/** What a tab takes without a model: the page, its worker, compiled kernels, chunks on their way. */
+export const RUNTIME_BYTES = 64 * MIB;
+/** What the engine takes beside weights, cache and activations: rows on their way, tables, stacks. */
+const ENGINE_BYTES = 4 * MIB;
 /** The KV cache grows by pages of so many tokens. */
 const PAGE_TOKENS = 256;
 /** Operator classes whose weights are read once for all rows of a run; the others work row by row. */
@@ -101,16 +103,22 @@ export function encodeSeconds(cost, rates, { texts, tokens }) {
   return seconds;
 }
 
+/** Bytes of a weight in the files of a variant with float weights, which the engine packs as 16-bit codes. */
+const FLOAT_BYTES = Object.freeze({ fp32: 4, fp16: 2 });
+
 /**
- * Bytes at the peak of our own engine: what the runtime takes, the packed weights once, a full KV cache, the activations
- * of the largest run.
- * @param {{weightBytes: number, cost: Cost}} variant
+ * Bytes at the peak of our own engine: the packed weights once, a full KV cache, the activations of the largest run.
+ * @param {{dtype: string, weightBytes: number, cost: Cost}} variant
  * @param {number} cacheTokens 0 for encoders
  */
-export function peakBytes({ weightBytes, cost }, cacheTokens) {
+export function engineBytes({ dtype, weightBytes, cost }, cacheTokens) {
   const pages = Math.ceil(cacheTokens / PAGE_TOKENS);
   const rows = cacheTokens ? PREFILL_ROWS : ENCODER_ROWS;
-  return RUNTIME_BYTES + weightBytes + cost.kvBytesPerToken * pages * PAGE_TOKENS + cost.activationBytesPerToken * rows;
+  let weights = weightBytes;
+  for (const [name, { bytes, macs }] of Object.entries(cost.perToken)) {
+    if (name === "linear_float") weights += bytes - macs * (FLOAT_BYTES[/** @type {"fp32" | "fp16"} */ (dtype)] ?? FLOAT_BYTES.fp32);
+  }
+  return ENGINE_BYTES + weights + cost.kvBytesPerToken * pages * PAGE_TOKENS + cost.activationBytesPerToken * rows;
 }
 
 /** While onnxruntime-web loads a model, its weights exist twice: as downloaded, and repacked for its kernels. */

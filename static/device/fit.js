@@ -2,7 +2,7 @@
 
 import { FeatherweightError } from "../errors.js";
 import { chooseBackends } from "../backends/registry.js";
-import { ortPeakBytes, peakBytes } from "./cost_model.js";
+import { RUNTIME_BYTES, engineBytes, ortPeakBytes } from "./cost_model.js";
 import { METRICS, predictFrom, rawPrediction } from "./prediction.js";
 
 /**
@@ -107,8 +107,7 @@ export function fitVariant({
   const raw = own ? rawFor({ device, manifest, variant, remaining }, plan, ghost) : null;
   const predictions = raw && predictFrom(raw, receipts, { id: model.id, dtype: variant.dtype, backend: "wasm", threads });
 
-  const expectedNeed = predictions?.peak_memory_bytes?.expected ?? (own ? peakBytes(variant, cacheTokens) : ortPeakBytes(variant, cacheTokens));
-  const need = Math.round(expectedNeed);
+  const need = Math.round(own ? RUNTIME_BYTES + (predictions?.peak_memory_bytes?.expected ?? engineBytes(variant, cacheTokens)) : ortPeakBytes(variant, cacheTokens));
   const { limit, basis, hint } = memoryLimit(device);
   const available = device.storage && device.storage.quotaBytes - device.storage.usageBytes;
   const seconds = downloadSeconds(remaining, device);

@@ -1,6 +1,6 @@
 /** Owns what is expected of a run before it happens: quantities with intervals, from rates, cost and earlier receipts. */
 
-import { decodeSeconds, encodeSeconds, firstTokenSeconds, peakBytes, startSeconds } from "./cost_model.js";
+import { decodeSeconds, encodeSeconds, engineBytes, firstTokenSeconds, startSeconds } from "./cost_model.js";
 import { PUBLISHED_SCORES } from "./calibration.js";
 import { conformalFactor, interval, score } from "./intervals.js";
 import { ratesFor } from "./rates.js";
@@ -48,7 +48,7 @@ export function rawPrediction({ manifest, variant, rates, workload, remainingByt
   const shared = {
     // Weights are repacked while they arrive: the slower of the two decides.
     load_s: download === null ? null : Math.max(download, ready),
-    peak_memory_bytes: peakBytes(variant, model.kvCache ? contextLength : 0),
+    peak_memory_bytes: engineBytes(variant, model.kvCache ? contextLength : 0),
   };
   if (!model.kvCache) {
     const seconds = encodeSeconds(cost, measured, { texts: 1, tokens: promptTokens });
