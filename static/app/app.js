@@ -4,7 +4,7 @@ import { announce } from "./announcer.js";
 import { keepPageOffline, watchConnectivity } from "./connectivity.js";
 import { setUpDevicePanel, showDevice } from "./device_panel.js";
 import { byId } from "./dom.js";
-import { recall, remember } from "./local_storage.js";
+import { done, intend, plannedContext, takeUnfinished } from "./journal.js";
 import { ModelList } from "./model_list.js";
 import { isAbort } from "./problem.js";
 import { restoreSettings, runSettings } from "./settings.js";
@@ -14,9 +14,6 @@ import { Workspace } from "./workspace.js";
  * @typedef {import("./model_card.js").ModelCard} ModelCard
  * @typedef {Awaited<ReturnType<typeof loadModel>>} Model
  */
-
-/** The note that a load is running; a tab that dies in it finds the note at its next visit and does not try by itself. */
-const OPENING = "opening";
 
 /** @type {{model: Model, card: ModelCard, dtype: string} | null} */
 let running = null;
@@ -43,7 +40,7 @@ async function start() {
   });
   addEventListener("popstate", showAddress);
   // Whoever leaves in the middle of a load does so on purpose: only a tab that dies leaves the note behind.
-  addEventListener("pagehide", () => remember(OPENING, undefined));
+  addEventListener("pagehide", done);
   if (!(await list.fetch(facts))) return;
   await openAddressed();
   await weigh();
@@ -63,9 +60,9 @@ async function openAddressed() {
   if (!card) return;
   if (dtype) card.choose(dtype);
   await card.weigh();
-  if (recall(OPENING) === `${card.row.id} ${card.dtype}`) {
-    remember(OPENING, undefined);
-    card.showUnfinished(() => open(card));
+  const unfinished = takeUnfinished();
+  if (unfinished?.id === card.row.id) {
+    card.showUnfinished(unfinished, () => open(card));
   } else if (card.status?.complete) {
     await open(card);
     return;
@@ -86,7 +83,8 @@ async function open(card) {
   await closeRunning();
   list.setLoading(card);
   card.startLoading();
-  remember(OPENING, `${card.row.id} ${dtype}`);
+  const contextLength = plannedContext(card.row.id, card.row.context_length);
+  intend({ id: card.row.id, dtype, step: "loading", contextLength });
   try {
     await offlineReady;
     const { backend, threads } = runSettings();
@@ -94,6 +92,7 @@ async function open(card) {
       dtype,
       backend,
       threads,
+      contextLength,
       signal: controller.signal,
       onProgress: (progress) => card.progress.update(progress),
     });
@@ -116,7 +115,7 @@ async function open(card) {
  */
 async function settle(card) {
   loading = null;
-  remember(OPENING, undefined);
+  done();
   list.setLoading(null);
   card.stopLoading();
   showDevice(probeDevice({ measure: false }));

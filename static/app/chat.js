@@ -3,6 +3,7 @@ import { announce } from "./announcer.js";
 import { Conversation } from "./conversation.js";
 import { byId, make } from "./dom.js";
 import { formatRate, formatSeconds } from "./format.js";
+import { done, intend } from "./journal.js";
 import { clearProblem, errorCode, isAbort, isTooLong, showProblem } from "./problem.js";
 import { setUpReceipt, showReceipt } from "./receipt_panel.js";
 import { generationSettings } from "./settings.js";
@@ -118,8 +119,10 @@ async function answer(speaker, talk, { systemPrompt, ...options }) {
   scrollToEnd();
   /** @type {unknown} */
   let failure = null;
+  intend({ id: speaker.id, dtype: speaker.dtype, step: "first answer", contextLength: speaker.contextLength });
   try {
     for await (const piece of speaker.generate(talk.prompt(systemPrompt), { ...options, signal: controller.signal })) {
+      done();
       const atEnd = isAtEnd();
       words.appendData(piece.text);
       if (atEnd) scrollToEnd();
@@ -128,6 +131,7 @@ async function answer(speaker, talk, { systemPrompt, ...options }) {
   } catch (error) {
     if (!isAbort(error)) failure = error;
   }
+  done();
   if (answering !== controller) return;
   answering = null;
   setAnswering(false);

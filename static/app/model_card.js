@@ -67,6 +67,7 @@ export class ModelCard {
     }
     this.select.addEventListener("change", () => {
       this.#ghost = null;
+      clearProblem(this.problemSlot);
       this.weigh();
     });
     this.trialButton = find(this.root, ".trial", HTMLButtonElement);
@@ -112,7 +113,6 @@ export class ModelCard {
     const ask = ++this.#asked;
     this.status = null;
     this.#sizes = { download: this.variant.download_bytes };
-    clearProblem(this.problemSlot);
     this.#draw();
     const { manifest_url: url } = this.row;
     const dtype = this.dtype;
@@ -154,6 +154,7 @@ export class ModelCard {
 
   /** Runs the plan over synthetic weights: what it measures replaces what was predicted. */
   async #try() {
+    clearProblem(this.problemSlot);
     this.trialButton.disabled = true;
     this.trialButton.textContent = "Trying…";
     try {
@@ -214,16 +215,19 @@ export class ModelCard {
 
   /**
    * Says that the tab died the last time this model was opened, as far as one can tell.
+   * @param {import("./journal.js").Entry} entry
    * @param {() => void} retry
    */
-  showUnfinished(retry) {
-    showAdvice(this.problemSlot, UNFINISHED, `${this.row.id}, ${this.dtype}: loading began and neither ended nor failed.`, retry);
+  showUnfinished({ dtype, step, contextLength }, retry) {
+    const details = `${this.row.id}, ${dtype}: the tab ended at the step "${step}" with a context of ${formatCount(contextLength)} tokens.`;
+    showAdvice(this.problemSlot, UNFINISHED, details, retry);
   }
 
   async #remove() {
     try {
       await removeVariant(this.row.manifest_url, this.dtype);
       remember(this.#begunKey, undefined);
+      clearProblem(this.problemSlot);
       announce(`${this.row.name} was removed from this device.`);
       await this.weigh();
       this.openButton.focus();

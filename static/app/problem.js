@@ -65,7 +65,7 @@ const OFFLINE = {
 /** @type {Advice} */
 export const UNFINISHED = {
   title: "Opening this did not finish last time.",
-  advice: "The tab may have run out of memory. Close others, or choose a smaller variant.",
+  advice: "The tab may have run out of memory. The next try uses a shorter context; closing others or a smaller variant helps too.",
 };
 
 /** @type {Advice} */
