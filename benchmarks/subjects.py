@@ -74,16 +74,15 @@ def litert_js(model: str, form: str) -> list[Subject]:
     return [Subject(model, "LiteRT.js", form, "litert_js", options)] if (PLAIN / file).exists() else []
 
 
-def wllama(kind: str) -> Subject:
-    """SmolLM2 as GGUF on wllama."""
-    return Subject(SMOLLM2, "wllama", kind, "wllama", {"gguf": f"/bench/files/gguf/{kind}.gguf"})
+def wllama(kind: str, model: str = SMOLLM2, file: str | None = None) -> Subject:
+    """A GGUF file, or the first of its parts, on wllama."""
+    return Subject(model, "wllama", kind, "wllama", {"gguf": f"/bench/files/gguf/{file or kind}.gguf"})
 
 
-def llama_cpp(kind: str) -> Subject:
-    """SmolLM2 as GGUF on native llama.cpp."""
-    return Subject(
-        SMOLLM2, "llama.cpp, native", kind, "native.llama_cpp", {"gguf": str(PLAIN / "gguf" / f"{kind}.gguf")}
-    )
+def llama_cpp(kind: str, model: str = SMOLLM2, file: str | None = None) -> Subject:
+    """A GGUF file, or the first of its parts, on native llama.cpp."""
+    options = {"gguf": str(PLAIN / "gguf" / f"{file or kind}.gguf")}
+    return Subject(model, "llama.cpp, native", kind, "native.llama_cpp", options)
 
 
 def onnxruntime(model: str, dtype: str, directory: str | None = None) -> Subject:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from benchmarks.model_files import MINILM, ROOT, SMOLLM2
+from benchmarks.model_files import MINILM, MODELS, ROOT, SMOLLM2
 
 ENGLISH = ROOT / "tests" / "data" / "english.txt"
 
 
 @cache
 def _tokenizer(model: str) -> Tokenizer:
-    tokenizer = Tokenizer.from_file(str(ROOT / "models" / model / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(MODELS / model / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
@@ -23,9 +23,9 @@ def _english(path: Path) -> str:
     return path.read_text()
 
 
-def prompt(tokens: int) -> dict[str, object]:
-    """A prompt for SmolLM2 of ``tokens`` tokens: its ids, and the text that gives the same ids again."""
-    tokenizer = _tokenizer(SMOLLM2)
+def prompt(tokens: int, model: str = SMOLLM2) -> dict[str, object]:
+    """A prompt for ``model`` of ``tokens`` tokens: its ids, and the text that gives the same ids again."""
+    tokenizer = _tokenizer(model)
     text = _english(ENGLISH)
     while len(ids := tokenizer.encode(text, add_special_tokens=False).ids) < tokens:
         text += text

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report, runner
+from benchmarks import report, runner, sizes
 from benchmarks.results import COMMITTED, Results, newest
-from benchmarks.sets import SETS
+from benchmarks.sets import BY_DEFAULT, SETS
 from benchmarks.sets.task import Task
 
 ROOT = Path(__file__).parent.parent
@@ -89,3 +89,24 @@ def test_readme_has_the_tables_of_the_newest_result() -> None:
         pytest.skip("no result is committed yet: `python -m benchmarks report FILE --adopt --write-readme`")
     shown = text.split(report.BEGIN)[1].split(report.END)[0].strip()
     assert shown == report.readme_part(Results.load(newest())), "run `python -m benchmarks report --write-readme`"
+
+
+def test_readme_has_the_sizes_that_are_kept() -> None:
+    shown = report.README.read_text().split(report.SIZES_BEGIN)[1].split(report.SIZES_END)[0].strip()
+    assert shown == report.sizes_part(report.committed()), "run `python -m benchmarks report --write-readme`"
+
+
+@pytest.mark.parametrize("model", sizes.BUNDLED)
+def test_kept_sizes_are_those_of_the_bundled_models(model: str) -> None:
+    directory = ROOT / "models" / model
+    if not (directory / "manifest.json").exists():
+        pytest.skip("the bundled models are not made: `make models`")
+    found = sizes.of_directory(directory, model)
+    assert [size for size in sizes.kept() if size.model == model] == found, (
+        "run `python -m benchmarks report --write-readme`"
+    )
+
+
+def test_sets_with_files_of_their_own_run_only_when_named() -> None:
+    assert "gemma" in SETS
+    assert "gemma" not in BY_DEFAULT

@@ -4,8 +4,8 @@ import { loadModel } from "/static/featherweight.js";
 import { argmax } from "./argmax.js";
 
 /** @returns {Promise<import("./measure.js").Subject>} */
-export async function load({ manifest, dtype, threads, backend = "wasm" }) {
-  const model = await loadModel(manifest, { dtype, threads, backend });
+export async function load({ manifest, dtype, threads, contextLength, backend = "wasm" }) {
+  const model = await loadModel(manifest, { dtype, threads, contextLength, backend });
   if (model.backend !== backend) throw new Error(`The model runs on ${model.backend}, not on ${backend}.`);
   return {
     async generate({ ids }, newTokens, limit) {
