@@ -90,3 +90,12 @@ def test_architecture_names_every_folder_of_the_pipeline() -> None:
     for folder in folders:
         name = "commands/" if folder == "convert/commands/" else folder
         assert f"`{name}`" in text("ARCHITECTURE.md"), folder
+
+
+def test_quality_tables_are_those_that_were_measured() -> None:
+    from benchmarks import quality
+
+    stored = json.loads(quality.STORED.read_bytes())
+    assert quality.render(stored) in text("docs/quality.md")
+    for model in quality.COLUMNS:
+        assert [row["how"] for row in stored["models"][model]] == [name for name, _, _ in quality.cases(model)]
