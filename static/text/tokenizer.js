@@ -41,6 +41,9 @@ export class Tokenizer {
    */
   constructor(tokenizer, config) {
     this.#tokenizer = new HuggingFaceTokenizer(tokenizer, config);
+    // It has maps of its own by now; the lists that they were made of would take as much memory again.
+    for (const list of [tokenizer.model, /** @type {any} */ (this.#tokenizer).model]) list.merges = null;
+    tokenizer.model.vocab = null;
     for (const [id, token] of this.#tokenizer.get_added_tokens_decoder()) {
       this.#added.add(id);
       if (token.special) this.#special.add(id);
