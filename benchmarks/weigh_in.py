@@ -1,6 +1,7 @@
 """Holds predictions against measurements: the page's verdict before the download, and what the same page then measures.
 
     python -m benchmarks.weigh_in [--gemma MODEL_DIR] [--rounds 3] [--json FILE] [--calibrate]
+    python -m benchmarks.weigh_in --report [--json FILE] [--write]
 
 Every combination of model, dtype, threads and context gets a fresh probe, a verdict, the real download and real runs in
 one Chromium. `--calibrate` writes the errors of the combinations that the cost model was tuned on, and of no other, to
@@ -29,6 +30,9 @@ SHAPES = {
     "gemma-shape-300m": {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 14, "vocab_size": 64000},
 }
 """Decoders of other shapes, with random weights."""
+DOCUMENT = ROOT / "docs" / "weigh_in.md"
+BEGIN = "<!-- weigh-in: written by `python -m benchmarks.weigh_in --report --write` -->"
+END = "<!-- /weigh-in -->"
 SCRIPT = (ROOT / "benchmarks" / "pages" / "weigh_in.js").read_text()
 METRICS = ("load_s", "time_to_first_token_s", "prefill_tokens_per_s", "decode_tokens_per_s", "peak_memory_bytes")
 CALIBRATED = 40
@@ -114,7 +118,7 @@ def error(record: dict[str, Any], metric: str) -> float | None:
     return None if predicted is None or measured is None else float(predicted / measured - 1)
 
 
-def summary(records: list[dict[str, Any]], kind: str) -> dict[str, dict[str, float]]:
+def summary(records: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Median and 90th percentile of the error, and the share of measurements inside the interval, by metric."""
     found = {}
     for metric in METRICS:
@@ -167,6 +171,35 @@ def _pair(records: list[dict[str, Any]], metric: str, scale: float) -> str:
     return " / ".join(f"{value:.3g}" for value in values)
 
 
+def report(document: dict[str, Any]) -> str:
+    """Markdown: conditions, the errors of tuned and held-out combinations, and every row."""
+    records = document["records"]
+    facts = document["machine"]
+    busy = [100 * item["busy_before"] for item in records]
+    lines = [
+        f"{facts['cores']} cores of {facts['cpu']}, Chromium {document['versions']['chromium']}, {document['date']}, "
+        f"medians of {document['rounds']} rounds, a fresh probe and a fresh browser for each. Before a run other "
+        f"processes had {statistics.median(busy):.0f} % of the cores (at most {max(busy):.0f} %). The cost model was "
+        "tuned on the combinations that say so, and on no other. Loads are from the browser's own store.",
+        "",
+        "| | runs | median error | 90th percentile | inside the stated 90 % interval |",
+        "|---|---|---|---|---|",
+    ]
+    for name, tuned in (("tuned", True), ("held out", False)):
+        for metric, found in summary([item for item in records if item["tuned"] is tuned]).items():
+            share = "-" if metric == "peak_memory_bytes" else f"{100 * found['inside']:.0f} %"
+            errors = f"{100 * found['median_error']:.1f} % | {100 * found['p90_error']:.1f} %"
+            lines.append(f"| {name}: `{metric}` | {found['count']:.0f} | {errors} | {share} |")
+    exact = sum(item["download"]["predicted"] == item["download"]["measured"] for item in records)
+    lines += [
+        "",
+        f"Download bytes were exact in {exact} of {len(records)} runs. Predicted / measured:",
+        "",
+        table(records),
+    ]
+    return "\n".join(lines)
+
+
 def calibrate(records: list[dict[str, Any]]) -> None:
     """Write the scores of the tuned combinations for both languages."""
     tuned = [record for record in records if record["tuned"]]
@@ -192,29 +225,26 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("build/bench/weigh_in.json"))
     parser.add_argument("--calibrate", action="store_true", help="write the intervals' scores")
     parser.add_argument("--report", action="store_true", help="measure nothing: tables of the JSON file")
+    parser.add_argument("--write", action="store_true", help="with --report: into docs/weigh_in.md")
     options = parser.parse_args()
-    if options.report:
-        document = json.loads(options.json.read_text())
-    else:
+    if not options.report:
         prepare(options.gemma)
         rows = [row for row in combinations(options.gemma is not None) if options.only in row.model]
-        records = measure(options.rounds, rows)
-        document = {**machine.facts("Chromium"), "rounds": options.rounds, "records": records}
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium_path(playwright), args=FLAGS)
+            facts = machine.facts(browser.version)
+            browser.close()
+        document = {**facts, "rounds": options.rounds, "records": measure(options.rounds, rows)}
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(document, indent=1) + "\n")
-    records = document["records"]
-    print(table(records))
-    for name, part in (
-        ("tuned", [item for item in records if item["tuned"]]),
-        ("held out", [item for item in records if not item["tuned"]]),
-    ):
-        for metric, found in summary(part, name).items():
-            print(
-                f"{name}, {metric}: median {100 * found['median_error']:.1f} %, p90 {100 * found['p90_error']:.1f} %, "
-                f"{100 * found['inside']:.0f} % of {found['count']:.0f} inside the interval"
-            )
+    document = json.loads(options.json.read_text())
+    text = report(document)
+    print(text)
+    if options.write:
+        before, rest = DOCUMENT.read_text().split(BEGIN)
+        DOCUMENT.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END)[1]}")
     if options.calibrate:
-        calibrate(records)
+        calibrate(document["records"])
 
 
 if __name__ == "__main__":

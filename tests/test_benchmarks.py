@@ -1,12 +1,13 @@
 """The benchmarks stay true: rounds are fair, failures are shown, the README says what was measured."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks import report, runner, sizes
+from benchmarks import report, runner, sizes, weigh_in
 from benchmarks.results import COMMITTED, Results, newest
 from benchmarks.sets import BY_DEFAULT, SETS
 from benchmarks.sets.task import Task
@@ -110,3 +111,12 @@ def test_kept_sizes_are_those_of_the_bundled_models(model: str) -> None:
 def test_sets_with_files_of_their_own_run_only_when_named() -> None:
     assert "gemma" in SETS
     assert "gemma" not in BY_DEFAULT
+
+
+def test_weigh_in_has_the_tables_of_its_newest_result() -> None:
+    document = json.loads(max((COMMITTED / "weigh_in").glob("*.json")).read_text())
+    shown = weigh_in.DOCUMENT.read_text().split(weigh_in.BEGIN)[1].split(weigh_in.END)[0].strip()
+    assert shown == weigh_in.report(document)
+    assert {row["tuned"] for row in document["records"]} == {True, False}
+    combinations = {(row["model"], row["dtype"], row["threads"], row["context"]) for row in document["records"]}
+    assert len(combinations) >= 12

@@ -149,17 +149,22 @@ def _linear(walk: _Walk, node: NodeProto, kind: str, columns: int, inner: int, w
     walk.rows[node.output[0]] = _Rows(columns, rows.single, linear=True)
 
 
+def _quantize(walk: _Walk, value: str, bits: int, width: int) -> None:
+    """Rows are quantized once for all products with weights of so many bits."""
+    if (value, bits) in walk.quantized:
+        return
+    walk.quantized.add((value, bits))
+    walk.steps += 1
+    if not walk.rows.get(value, _Rows(width)).single:
+        moved = FLOAT_BYTES * width + ceil(width / BLOCK) * QUANTIZED_BLOCK_BYTES
+        walk.charge("elementwise", OperatorCost(bytes=moved))
+
+
 def _matmul_nbits(walk: _Walk, node: NodeProto) -> None:
     attributes = _attributes(node)
     columns, inner, bits = (int(attributes[name]) for name in ("N", "K", "bits"))
     blocks = ceil(inner / BLOCK)
-    value = node.input[0]
-    rows = walk.rows.get(value, _Rows(inner))
-    if (value, bits) not in walk.quantized:
-        walk.quantized.add((value, bits))
-        walk.steps += 1
-        if not rows.single:
-            walk.charge("elementwise", OperatorCost(bytes=FLOAT_BYTES * inner + blocks * QUANTIZED_BLOCK_BYTES))
+    _quantize(walk, node.input[0], bits, inner)
     _linear(walk, node, f"{bits}bit", columns, inner, columns * blocks * (BLOCK * bits // 8 + SCALE_BYTES))
 
 
@@ -173,6 +178,7 @@ def _matmul(walk: _Walk, node: NodeProto) -> None:
         walk.charge("head_4bit" if single else "linear_4bit", OperatorCost(bytes=SCALE_BYTES * inner * columns))
         walk.rows[node.output[0]] = _Rows(columns, single, linear=True)
         return None
+    _quantize(walk, node.input[0], 8 * FLOAT_CODE_BYTES, inner)
     block_bytes = BLOCK * FLOAT_CODE_BYTES + FLOAT_SCALE_BYTES
     return _linear(walk, node, "float", columns, inner, columns * ceil(inner / BLOCK) * block_bytes)
 

@@ -182,12 +182,13 @@ def check_cost(answer: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", decoders.CASES)
-def test_a_decoder_costs_what_its_manifest_says(found: dict[str, Any], name: str) -> None:
-    check_cost(found[f"{name} q4 fp16"])
+@pytest.mark.parametrize("kind", ["fp32", "q4 fp16"])
+def test_a_decoder_costs_what_its_manifest_says(found: dict[str, Any], name: str, kind: str) -> None:
+    check_cost(found[f"{name} {kind}"])
 
 
 @pytest.mark.parametrize("name", ENCODERS)
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("kind", ["q8", "q4"])
+@pytest.mark.parametrize("kind", ["fp32", "q8", "q4"])
 def test_an_encoder_costs_what_its_manifest_says(found: dict[str, Any], name: str, task: str, kind: str) -> None:
     check_cost(found[f"{name} {task} {kind}"])
