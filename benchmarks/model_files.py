@@ -149,3 +149,7 @@ def _random_distilbert(target: Path) -> None:
     (target / "config.json").write_text(json.dumps(kind | sizes | limits))
     for name in TOKENIZER_FILES:
         shutil.copy(ROOT / "models" / MINILM / name, target)
+    modules = [{"type": f"models.{kind}", "path": path} for kind, path in (("Transformer", ""), ("Pooling", "pooling"))]
+    (target / "modules.json").write_text(json.dumps(modules))
+    (target / "pooling").mkdir()
+    (target / "pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
