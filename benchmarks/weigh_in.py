@@ -93,12 +93,12 @@ def measure(rounds: int, rows: list[Combination]) -> list[dict[str, Any]]:
     with sync_playwright() as playwright, serving(MODELS) as url:
         for round_number in range(rounds):
             for row in rows:
+                busy = machine.busy_share()
                 browser = playwright.chromium.launch(executable_path=chromium_path(playwright), args=FLAGS)
                 page = browser.new_page()
                 page.set_default_timeout(600_000)
                 page.goto(f"{url}/healthz")
                 request = {**asdict(row), "manifest": f"/{row.model}/resolve/main/manifest.json"}
-                busy = machine.busy_share()
                 found = page.evaluate(SCRIPT, request)
                 browser.close()
                 records.append({**asdict(row), "round": round_number, "busy_before": busy, **found})

@@ -24,8 +24,8 @@ const WEIGHT_BYTES = 96 * 2 ** 20;
 /** A byte that makes ordinary numbers of every width: denormal ones would be slow. */
 export const FILL = 0x3c;
 const ROWS = 128;
-/** A part is timed until so many runs have not beaten its best one, or its share of the budget is spent. */
-const SETTLED_RUNS = 4;
+/** Tokens before those that attention is timed with. */
+const PAST = 512;
 /** Timings for each number of threads. */
 const PARTS = 10;
 
@@ -56,11 +56,11 @@ export async function measureKernels({ module, kernels, threads, budgetMs, clock
     const best = async (run) => {
       let least = Infinity;
       const end = Math.min(deadline, clock() + budgetMs / parts);
-      for (let since = 0; since < SETTLED_RUNS && (least === Infinity || clock() < end); ) {
+      // The whole share: the compiler makes a kernel fast only after it has run for a while.
+      while (least === Infinity || clock() < end) {
         const start = clock();
         run();
         const seconds = (clock() - start) / 1000;
-        since = seconds < 0.98 * least ? 0 : since + 1;
         least = Math.min(least, seconds);
       }
       await pause();
@@ -109,12 +109,12 @@ async function measureParts(plan, probe, best) {
   const { attention, elementwise } = probe;
   const past = PROBE_CONTEXT - 1;
   const one = (await seconds(attention, 1, past)) - step * (attention.end - attention.begin);
-  const many = await seconds(attention, ROWS, 0);
+  const many = await seconds(attention, ROWS, PAST);
   return {
     linear,
     attention: {
       bytes_per_s: (attention.bytes * PROBE_CONTEXT) / one,
-      macs_per_s: (attention.macs * ROWS * (ROWS + 1)) / 2 / many,
+      macs_per_s: (attention.macs * (ROWS * PAST + (ROWS * (ROWS + 1)) / 2)) / many,
     },
     elementwise_bytes_per_s: (elementwise.bytes * ROWS) / (await seconds(elementwise, ROWS, 0)),
     step_s: step,
