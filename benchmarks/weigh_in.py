@@ -4,8 +4,8 @@
     python -m benchmarks.weigh_in --report [--json FILE] [--write]
 
 Every combination of model, dtype, threads and context gets a fresh probe, a verdict, the real download and real runs in
-one Chromium. The constants of the cost model were chosen by the combinations that say so. `--calibrate` writes the errors
-of all to where the intervals are made of them (static/device/calibration.js, convert/fit/calibration.json); the share
+one Chromium. The constants of the cost model were chosen by the combinations that say so. `--calibrate` writes all
+errors to where the intervals are made of them (static/device/calibration.js, convert/fit/calibration.json); the share
 inside is leave-one-out: each run is judged by an interval made of the others.
 """
 
