@@ -2,41 +2,22 @@
 
 import json
 import urllib.request
-import uuid
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, expect
 
 from e2e.conftest import serving
-
-METRICS = ("load_s", "time_to_first_token_s", "prefill_tokens_per_s", "decode_tokens_per_s", "peak_memory_bytes")
+from tests.webapp.receipts import honest_receipt
 
 
 def post(url: str, row: dict[str, Any], speed: float) -> None:
-    receipt = {
-        "format": "featherweight-receipt",
-        "version": 1,
-        "id": str(uuid.uuid4()),
-        "model": {
-            "id": row["id"],
-            "revision": row["manifest_url"].split("/")[-2],
-            "dtype": row["variants"][0]["dtype"],
-        },
-        "run": {"backend": "wasm", "threads": 2, "prompt_tokens": 128, "generated_tokens": 64},
-        "device": {
-            "platform": "linux",
-            "browser": "chromium",
-            "cores": "2",
-            "memory_gib": "8",
-            "bandwidth_gb_per_s": "16-32",
-            "wasm": "relaxed_simd",
-            "isolated": True,
-            "gpu": "none",
-        },
-        "predicted": dict.fromkeys(METRICS) | {"decode_tokens_per_s": [80, 100, 120]},
-        "measured": dict.fromkeys(METRICS) | {"decode_tokens_per_s": speed},
+    model = {
+        "id": row["id"],
+        "revision": row["manifest_url"].split("/")[-2],
+        "dtype": row["variants"][0]["dtype"],
     }
+    receipt = honest_receipt(model, [80, 100, 120], {"decode_tokens_per_s": speed})
     request = urllib.request.Request(
         f"{url}/api/measurements", json.dumps(receipt).encode(), {"Content-Type": "application/json"}
     )

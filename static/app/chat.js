@@ -119,10 +119,12 @@ async function answer(speaker, talk, { systemPrompt, ...options }) {
   scrollToEnd();
   /** @type {unknown} */
   let failure = null;
+  let began = false;
   intend({ id: speaker.id, dtype: speaker.dtype, step: "first answer", contextLength: speaker.contextLength });
   try {
     for await (const piece of speaker.generate(talk.prompt(systemPrompt), { ...options, signal: controller.signal })) {
-      done();
+      if (!began) done();
+      began = true;
       const atEnd = isAtEnd();
       words.appendData(piece.text);
       if (atEnd) scrollToEnd();

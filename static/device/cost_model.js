@@ -1,5 +1,7 @@
 /** Owns the arithmetic of speed and memory: seconds and bytes of a run from a model's cost and a device's measured rates. */
 
+import { DECODER_ROWS, ENCODER_ROWS, PAGE_TOKENS } from "../engine/plan_format.js";
+
 /**
  * @typedef {import("../manifest/manifest.js").Cost} Cost
  * @typedef {import("./rates.js").Rates} Rates
@@ -8,15 +10,10 @@
 
 const MIB = 2 ** 20;
 
-/** Rows that one run of the engine takes, of a decoder and of an encoder. */
-export const PREFILL_ROWS = 128;
-export const ENCODER_ROWS = 512;
 /** What a tab takes without a model: the page, its worker, compiled kernels, chunks on their way. */
 export const RUNTIME_BYTES = 64 * MIB;
 /** What the engine takes beside weights, cache and activations: rows on their way, tables, stacks. */
 const ENGINE_BYTES = 4 * MIB;
-/** The KV cache grows by pages of so many tokens. */
-const PAGE_TOKENS = 256;
 /** Operator classes whose weights are read once for all rows of a run; the others work row by row. */
 const LINEAR = /^linear_/;
 /** Those that are done for one row of a run, however many there are. */
@@ -62,15 +59,15 @@ function tokensSeen(rows, past, window) {
 }
 
 /**
- * Seconds until the first token of an answer: the prompt in runs of PREFILL_ROWS, then one choice among the vocabulary.
+ * Seconds until the first token of an answer: the prompt in runs of DECODER_ROWS, then one choice among the vocabulary.
  * @param {Cost} cost
  * @param {ThreadRates} rates
  * @param {{promptTokens: number, past?: number, vocabSize: number}} prompt
  */
 export function firstTokenSeconds(cost, rates, { promptTokens, past = 0, vocabSize }) {
   let seconds = vocabSize * rates.logit_s;
-  for (let done = 0; done < promptTokens; done += PREFILL_ROWS) {
-    seconds += runSeconds(cost, rates, Math.min(PREFILL_ROWS, promptTokens - done), past + done);
+  for (let done = 0; done < promptTokens; done += DECODER_ROWS) {
+    seconds += runSeconds(cost, rates, Math.min(DECODER_ROWS, promptTokens - done), past + done);
   }
   return seconds;
 }
@@ -113,7 +110,7 @@ const FLOAT_BYTES = Object.freeze({ fp32: 4, fp16: 2 });
  */
 export function engineBytes({ dtype, weightBytes, cost }, cacheTokens) {
   const pages = Math.ceil(cacheTokens / PAGE_TOKENS);
-  const rows = cacheTokens ? PREFILL_ROWS : ENCODER_ROWS;
+  const rows = cacheTokens ? DECODER_ROWS : ENCODER_ROWS;
   let weights = weightBytes;
   for (const [name, { bytes, macs }] of Object.entries(cost.perToken)) {
     if (name === "linear_float") weights += bytes - macs * (FLOAT_BYTES[/** @type {"fp32" | "fp16"} */ (dtype)] ?? FLOAT_BYTES.fp32);
@@ -135,7 +132,7 @@ const ORT_CACHE_WIDTH = 2;
  */
 export function ortPeakBytes({ weightBytes, cost }, cacheTokens) {
   const cache = ORT_CACHE_COPIES * ORT_CACHE_WIDTH * cost.kvBytesPerToken * cacheTokens;
-  return RUNTIME_BYTES + ORT_WEIGHT_COPIES * weightBytes + cache + cost.activationBytesPerToken * PREFILL_ROWS;
+  return RUNTIME_BYTES + ORT_WEIGHT_COPIES * weightBytes + cache + cost.activationBytesPerToken * DECODER_ROWS;
 }
 
 /**

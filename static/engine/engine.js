@@ -2,14 +2,11 @@
 
 import { lowerModel } from "./lower_model.js";
 import { Plan, alignedSlots } from "./plan.js";
+import { DECODER_ROWS, ENCODER_ROWS } from "./plan_format.js";
 import { ThreadChoice } from "./thread_choice.js";
 import { ThreadPool } from "./thread_pool.js";
 import { WeightStream } from "./weight_stream.js";
 
-/** Rows that one run of a decoder takes: more gain nothing, and the arena grows with them. */
-const DECODER_ROWS = 128;
-/** Rows of an encoder's run; a sequence has to fit. */
-const ENCODER_ROWS = 512;
 /** The runs that threads are measured by take about a millisecond: so many weights, and for encoders some rows. */
 const MEASURED_WEIGHTS = 16e6;
 const MEASURED_ROWS = 8;

@@ -5,6 +5,7 @@
 
 import { lowerModel } from "./lower_model.js";
 import { Plan, alignedSlots } from "./plan.js";
+import { DECODER_ROWS } from "./plan_format.js";
 import { FILL } from "./rate_meter.js";
 import { ThreadPool } from "./thread_pool.js";
 
@@ -21,7 +22,6 @@ import { ThreadPool } from "./thread_pool.js";
  */
 
 const WINDOW_BYTES = 128 * 2 ** 20;
-const DECODER_ROWS = 128;
 const WARM_RUNS = 3;
 const DECODE_RUNS = 16;
 

@@ -99,3 +99,7 @@ export const MAX_HEAD_DIM = 256;
 export const PARTIAL_EXTRA = 2;
 /** Rows that one attention job takes. */
 export const TILE_ROWS = 8;
+/** Rows that one run of a decoder takes: more gain nothing, and the arena grows with them. */
+export const DECODER_ROWS = 128;
+/** Rows of an encoder's run; a sequence has to fit. */
+export const ENCODER_ROWS = 512;

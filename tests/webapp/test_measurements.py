@@ -16,9 +16,8 @@ from pyarrow import parquet
 
 from tests.webapp.conftest import Tiny
 from tests.webapp.databases import postgresql
+from tests.webapp.receipts import honest_receipt
 from webapp import create_app
-
-METRICS = ("load_s", "time_to_first_token_s", "prefill_tokens_per_s", "decode_tokens_per_s", "peak_memory_bytes")
 
 
 @pytest.fixture(scope="module")
@@ -56,25 +55,8 @@ def client(collecting: Flask) -> FlaskClient:
 
 
 def honest(models: Tiny, **changes: Any) -> dict[str, Any]:
-    receipt: dict[str, Any] = {
-        "format": "featherweight-receipt",
-        "version": 1,
-        "id": str(uuid.uuid4()),
-        "model": {"id": "tiny", "revision": models.revision, "dtype": "q4"},
-        "run": {"backend": "wasm", "threads": 2, "prompt_tokens": 128, "generated_tokens": 64},
-        "device": {
-            "platform": "linux",
-            "browser": "chromium",
-            "cores": "2",
-            "memory_gib": "8",
-            "bandwidth_gb_per_s": "16-32",
-            "wasm": "relaxed_simd",
-            "isolated": True,
-            "gpu": "none",
-        },
-        "predicted": dict.fromkeys(METRICS) | {"decode_tokens_per_s": [100, 120.0, 140]},
-        "measured": dict.fromkeys(METRICS) | {"decode_tokens_per_s": 123.456, "load_s": 1.5},
-    }
+    model = {"id": "tiny", "revision": models.revision, "dtype": "q4"}
+    receipt = honest_receipt(model, [100, 120.0, 140], {"decode_tokens_per_s": 123.456, "load_s": 1.5})
     for path, value in changes.items():
         target = receipt
         *parents, last = path.split("__")
