@@ -83,6 +83,10 @@ def test_verdict_comes_before_the_download(quiet_page: Page, base_url: str) -> N
     assert verdict["download"]["remaining_bytes"] == verdict["download"]["bytes"]
     low, high = verdict["decode_tokens_per_s"]
     assert 0 < low < verdict["expected"]["decode_tokens_per_s"] < high
+    larger = verdict["alternatives"]["larger"]
+    assert larger["dtype"] == "q8"
+    assert larger["download_bytes"] > verdict["download"]["bytes"]
+    assert larger["decode_tokens_per_s"] is not None
 
 
 def test_ghost_run_downloads_no_weights(quiet_page: Page, base_url: str) -> None:
@@ -124,6 +128,7 @@ def test_page_weighs_every_model(page: Page, base_url: str, models: Path) -> Non
     cards = page.locator(".model")
     for index in range(cards.count()):
         expect(cards.nth(index).locator(".verdict-text")).to_contain_text("here:")
+    expect(page.get_by_test_id(f"model-card-{SMOLLM2}").locator(".verdict-why")).to_contain_text("The next larger, q8")
     page.get_by_test_id("model-sort").select_option("download")
     sizes = cards.locator(".open").all_text_contents()
     assert sizes == sorted(sizes, key=lambda text: float(text.split()[1]))

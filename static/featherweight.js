@@ -10,7 +10,7 @@ export { FeatherweightError, fit, ghostRun, listRuns, probeDevice, shareRun };
 
 /**
  * @typedef {import("./device/probe.js").Device} Device
- * @typedef {import("./device/fit.js").Verdict} Verdict
+ * @typedef {import("./device/choice.js").Verdict} Verdict
  * @typedef {import("./tasks/generate_options.js").GenerateOptions} GenerateOptions
  * @typedef {import("./tasks/answer.js").Piece} Piece
  * @typedef {import("./text/chat_template.js").Message} Message

@@ -1,23 +1,26 @@
 /** Owns the weighing of models on the page thread: the probe and its copy, verdicts, ghost runs, receipts. */
 
-import { chooseVariant, defaultThreads, fitVariant } from "./device/fit.js";
+import { fitModel } from "./device/choice.js";
+import { defaultThreads } from "./device/fit.js";
 import { predictFrom, rawPrediction } from "./device/prediction.js";
 import { deviceFacts } from "./device/probe.js";
-import { keepReceipt, listReceipts, sharedForm } from "./device/receipts.js";
+import { receiptsOf, sharedForm, withReceipt } from "./device/receipts.js";
 import { FeatherweightError, throwIfAborted } from "./errors.js";
+import { recall, remember } from "./local_storage.js";
 import { loadManifest, revisionOf } from "./manifest/manifest.js";
 import { absolute, probeWorker, storeWorker } from "./worker/clients.js";
 
 /**
  * @typedef {import("./device/probe.js").Device} Device
- * @typedef {import("./device/fit.js").Verdict} Verdict
+ * @typedef {import("./device/choice.js").Verdict} Verdict
  * @typedef {import("./device/receipts.js").Receipt} Receipt
  * @typedef {import("./device/prediction.js").Metric} Metric
  * @typedef {import("./tasks/run_stats.js").Stats} Stats
  * @typedef {Record<Metric, number | null>} GhostRun
  */
 
-const RATES_KEY = "featherweight.rates";
+const RATES_KEY = "rates";
+const RECEIPTS_KEY = "receipts";
 const RATES_LAST_MS = 7 * 24 * 3600 * 1000;
 /** Answers shorter than this say little about speed. */
 const LEAST_TOKENS = 16;
@@ -38,7 +41,7 @@ export async function probeDevice({ signal, fresh = false, measure = true } = {}
   const worker = probeWorker();
   try {
     const rates = await worker.call("measure", { threads: defaultThreads(facts.threads) }, { signal });
-    keep(RATES_KEY, { conditions, at: Date.now(), rates });
+    remember(RATES_KEY, { conditions, at: Date.now(), rates });
     return { ...facts, rates };
   } catch (error) {
     throwIfAborted(signal);
@@ -54,7 +57,7 @@ export async function probeDevice({ signal, fresh = false, measure = true } = {}
  * @param {string | URL} manifestUrl relative to the page
  * @param {object} [options]
  * @param {Device} [options.device] a probe made earlier; without it one is made now
- * @param {string} [options.dtype]
+ * @param {string} [options.dtype] without it the best variant is chosen, see fitModel
  * @param {number} [options.contextLength]
  * @param {number} [options.promptTokens]
  * @param {string} [options.backend]
@@ -66,10 +69,9 @@ export async function probeDevice({ signal, fresh = false, measure = true } = {}
 export async function fit(manifestUrl, { device, dtype, contextLength, promptTokens, backend, threads, ghost, signal } = {}) {
   const url = absolute(manifestUrl);
   const [facts, manifest] = await Promise.all([device ?? probeDevice({ signal }), loadManifest(url, { signal })]);
-  const variant = chooseVariant(manifest, dtype);
-  const { presentBytes } = await storeWorker().call("variantStatus", { manifestUrl: url, dtype: variant.dtype }, { signal });
+  const presentBytes = await storeWorker().call("presentBytes", { manifestUrl: url }, { signal });
   const receipts = receiptsHere();
-  return fitVariant({ device: facts, manifest, variant, contextLength, promptTokens, presentBytes, backend, threads, receipts, ghost });
+  return fitModel({ device: facts, manifest, dtype, contextLength, promptTokens, presentBytes, backend, threads, receipts, ghost });
 }
 
 /**
@@ -122,7 +124,7 @@ export async function shareRun(receipt, device) {
     const reason = answer.error?.message ?? `status ${response.status}`;
     throw new FeatherweightError("network", `The server did not take the measurement: ${reason}`, { status: response.status });
   }
-  keepReceipt(localStorage, { ...receipt, shared: true });
+  keepReceipt({ ...receipt, shared: true });
 }
 
 /**
@@ -169,30 +171,22 @@ export async function writeReceipt({ manifestUrl, dtype, contextLength }, stats)
     },
     shared: false,
   };
-  keepReceipt(localStorage, receipt);
+  keepReceipt(receipt);
   return receipt;
 }
 
 function receiptsHere() {
-  return typeof localStorage === "undefined" ? [] : listReceipts(localStorage);
+  return receiptsOf(recall(RECEIPTS_KEY));
+}
+
+/** @param {Receipt} receipt */
+function keepReceipt(receipt) {
+  remember(RECEIPTS_KEY, withReceipt(receiptsHere(), receipt));
 }
 
 /** @param {string} conditions @returns {import("./device/rates.js").Rates | null} */
 function keptRates(conditions) {
-  try {
-    const kept = JSON.parse(localStorage.getItem(RATES_KEY) ?? "null");
-    const fits = kept?.conditions === conditions && Date.now() - kept.at < RATES_LAST_MS && kept.rates?.by_threads?.length > 0;
-    return fits ? kept.rates : null;
-  } catch {
-    return null;
-  }
-}
-
-/** @param {string} key @param {unknown} value */
-function keep(key, value) {
-  try {
-    localStorage.setItem(key, JSON.stringify(value));
-  } catch {
-    // A full or forbidden storage means measuring again next time.
-  }
+  const kept = /** @type {any} */ (recall(RATES_KEY));
+  const fits = kept?.conditions === conditions && Date.now() - kept.at < RATES_LAST_MS && kept.rates?.by_threads?.length > 0;
+  return fits ? kept.rates : null;
 }

@@ -40,6 +40,7 @@ CONVERT_LAYERS = [
 STATIC_LAYERS = [
     "errors.js",
     "sha256.js",
+    "local_storage.js",
     "manifest",
     "delivery",
     "text",

@@ -1,4 +1,4 @@
-"""Owns the verdict, as static/device/fit.js and prediction.js have it: the same numbers from the same profile."""
+"""Owns the weighing of one variant, as static/device/fit.js and prediction.js have it: the same numbers."""
 
 import json
 from collections.abc import Mapping
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from math import ceil, exp, inf
 from pathlib import Path
+from typing import TypedDict
 
-from convert.errors import FeatherweightError
 from convert.fit.cost_model import (
     RUNTIME_BYTES,
     decode_seconds,
@@ -30,14 +30,25 @@ SMOOTH_FIRST_TOKEN_S = {"decoder": 5, "encoder": 1}
 DOWNLINK_CAP_MBPS = 10
 FASTEST_MBPS = 1000
 RATE_TOLERANCE = 1.3
-DTYPE_PREFERENCE = ("q4", "q8", "q4f16", "fp16", "fp32")
 METRICS = ("load_s", "time_to_first_token_s", "prefill_tokens_per_s", "decode_tokens_per_s", "peak_memory_bytes")
 
 Interval = tuple[float, float]
 
 
-class UnknownVariant(FeatherweightError):
-    """The manifest has no variant of that dtype."""
+class Download(TypedDict):
+    """``bytes`` of the whole variant; ``seconds`` for those that remain."""
+
+    bytes: int
+    remaining_bytes: int
+    seconds: Interval | None
+
+
+class Memory(TypedDict):
+    """Bytes, and what the limit is taken from."""
+
+    need: int
+    limit: float
+    basis: str
 
 
 @dataclass(frozen=True)
@@ -53,13 +64,13 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Weighing:
     """Bytes and seconds; an interval holds nine in ten measurements; None is not known."""
 
     supported: bool
     smooth: bool | None
-    download: dict[str, float | Interval | None]
-    memory: dict[str, float | str]
+    download: Download
+    memory: Memory
     storage: dict[str, float | None]
     load_s: Interval | None
     ttft_s: Interval | None
@@ -71,22 +82,14 @@ class Verdict:
 def fit_variant(
     device: Device,
     manifest: Manifest,
-    dtype: str | None = None,
+    variant: Variant,
     *,
     context_length: int | None = None,
     prompt_tokens: int = PROMPT_TOKENS,
     threads: int | None = None,
     backend: str = "auto",
-) -> Verdict:
-    """Say whether a variant fits a device, and how fast it will be.
-
-    Args:
-        dtype: of the variant; None takes the first of q4, q8, q4f16, fp16, fp32 that there is.
-
-    Raises:
-        UnknownVariant: the manifest has none of that dtype.
-    """
-    variant = choose_variant(manifest, dtype)
+) -> Weighing:
+    """Say whether a variant fits a device, and how fast it will be."""
     model = manifest.model
     context = min(context_length or model.context_length, model.context_length)
     prompt = min(prompt_tokens, context)
@@ -100,7 +103,7 @@ def fit_variant(
     limit, basis = _memory_limit(device)
     size = variant.download_bytes
     room = device.free_bytes
-    return Verdict(
+    return Weighing(
         supported=device.simd and need <= limit and (room is None or size <= room),
         smooth=_is_smooth(raw) if raw else None,
         download={"bytes": size, "remaining_bytes": size, "seconds": _download_seconds(size, device)},
@@ -112,15 +115,6 @@ def fit_variant(
         expected=raw,
         plan=plan,
     )
-
-
-def choose_variant(manifest: Manifest, dtype: str | None) -> Variant:
-    """The variant of ``dtype``, or the first that is preferred; raises UnknownVariant."""
-    offered = {str(variant.dtype): variant for variant in manifest.variants}
-    for name in (dtype,) if dtype else DTYPE_PREFERENCE:
-        if name in offered:
-            return offered[name]
-    raise UnknownVariant(f"{manifest.model.id} has no variant {dtype}; it has {', '.join(offered)}")
 
 
 def default_threads(hardware_threads: int) -> int:

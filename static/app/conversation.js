@@ -1,5 +1,5 @@
 /** Owns one conversation: its turns, what the model is given of them, and what survives a reload. */
-import { recall, remember } from "./local_storage.js";
+import { recall, remember } from "../local_storage.js";
 
 /** @typedef {import("../featherweight.js").Message} Message */
 

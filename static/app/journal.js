@@ -2,7 +2,7 @@
  * Owns the journal: what the page was about to do when its tab died. An intent is written before each risky step and
  * taken back when it is over; one that the next visit finds says at which step the tab died, and the next try is smaller.
  */
-import { recall, remember } from "./local_storage.js";
+import { recall, remember } from "../local_storage.js";
 
 /** @typedef {"loading" | "first answer"} Step */
 /** @typedef {{id: string, dtype: string, step: Step, contextLength: number}} Entry */

@@ -1,10 +1,11 @@
 /** Owns one model on the list: its facts, its weight on the scale, what of it is here, and the load when it runs. */
+import { byPreference } from "../device/choice.js";
 import { fit, ghostRun, removeVariant, variantStatus } from "../featherweight.js";
 import { announce } from "./announcer.js";
 import { find, fromTemplate, make } from "./dom.js";
 import { downloadPanel } from "./download_panel.js";
 import { formatBytes, formatCount, formatParameters, formatPart } from "./format.js";
-import { recall, remember } from "./local_storage.js";
+import { recall, remember } from "../local_storage.js";
 import { UNFINISHED, clearProblem, showAdvice, showProblem } from "./problem.js";
 import { modelScale } from "./scale.js";
 import { describeVariant, describeVerdict, licenseName, taskName } from "./wording.js";
@@ -26,6 +27,8 @@ export class ModelCard {
   /** What a trial run of the chosen variant measured. @type {import("../weigh_in.js").GhostRun | null} */
   #ghost = null;
   #loading = false;
+  /** Whether the reader or the address chose the variant; until then it is the best for this device. */
+  #chosen = false;
   /** @type {string | null} */
   #runningDtype = null;
   #asked = 0;
@@ -67,6 +70,7 @@ export class ModelCard {
     }
     this.select.addEventListener("change", () => {
       this.#ghost = null;
+      this.#chosen = true;
       clearProblem(this.problemSlot);
       this.weigh();
     });
@@ -85,7 +89,7 @@ export class ModelCard {
       await this.#remove();
       actions.removed(this);
     });
-    this.select.value = preferredDtype(row);
+    this.select.value = (byPreference(row.variants)[0] ?? row.variants[0]).dtype;
     this.#sizes = { download: this.variant.download_bytes };
     this.#draw();
   }
@@ -101,7 +105,9 @@ export class ModelCard {
 
   /** @param {string} dtype ignored when the model has no such variant */
   choose(dtype) {
-    if (this.row.variants.some((variant) => variant.dtype === dtype)) this.select.value = dtype;
+    if (!this.row.variants.some((variant) => variant.dtype === dtype)) return;
+    this.select.value = dtype;
+    this.#chosen = true;
   }
 
   /**
@@ -128,14 +134,19 @@ export class ModelCard {
     await this.#showVerdict(ask);
   }
 
-  /** @param {number} ask */
+  /** @param {number} ask @returns {Promise<void>} */
   async #showVerdict(ask) {
     const text = find(this.root, ".verdict-text", HTMLElement);
     const why = find(this.root, ".verdict-why", HTMLDetailsElement);
     try {
       const device = await this.#device;
-      const verdict = await fit(this.row.manifest_url, { device: device ?? undefined, dtype: this.dtype, ghost: this.#ghost });
+      const dtype = this.#chosen ? this.dtype : undefined;
+      const verdict = await fit(this.row.manifest_url, { device: device ?? undefined, dtype, ghost: this.#ghost });
       if (ask !== this.#asked) return;
+      if (verdict.plan.dtype !== this.dtype) {
+        this.select.value = verdict.plan.dtype;
+        return this.weigh();
+      }
       this.verdict = verdict;
       this.root.dataset.verdict = verdict.supported ? (verdict.smooth === false ? "slow" : "fits") : "too-heavy";
       text.textContent = describeVerdict(verdict);
@@ -155,6 +166,7 @@ export class ModelCard {
   /** Runs the plan over synthetic weights: what it measures replaces what was predicted. */
   async #try() {
     clearProblem(this.problemSlot);
+    this.#chosen = true;
     this.trialButton.disabled = true;
     this.trialButton.textContent = "Trying…";
     try {
@@ -178,6 +190,7 @@ export class ModelCard {
   /** Turns the scale into the progress bar of a load. */
   startLoading() {
     this.#loading = true;
+    this.#chosen = true;
     remember(this.#begunKey, true);
     clearProblem(this.problemSlot);
     this.progress.start(this.status?.presentBytes ?? 0, this.variant.download_bytes);
@@ -259,14 +272,4 @@ export class ModelCard {
     this.removeButton.setAttribute("aria-label", `${this.removeButton.textContent} ${this.row.name}, ${this.dtype}`);
     this.scale.show(this.#sizes);
   }
-}
-
-/**
- * The variant to offer first: the lightest of the ones that keep the quality.
- * @param {ModelRow} row
- */
-function preferredDtype(row) {
-  const order = ["q4", "q8", "q4f16", "fp16", "fp32"];
-  const offered = row.variants.map(({ dtype }) => dtype);
-  return order.find((dtype) => offered.includes(dtype)) ?? offered[0];
 }

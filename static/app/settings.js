@@ -1,6 +1,6 @@
 /** Owns the two forms of settings: how models run and how they generate; both are kept for the next visit. */
 import { byId } from "./dom.js";
-import { recall, remember } from "./local_storage.js";
+import { recall, remember } from "../local_storage.js";
 
 /**
  * @typedef {object} GenerationSettings

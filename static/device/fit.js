@@ -1,8 +1,8 @@
-/** Owns the verdict on a model and a device: pure functions from facts; nothing is measured or fetched here. */
+/** Owns the weighing of one variant against a device: pure functions from facts; nothing is measured or fetched here. */
 
-import { FeatherweightError } from "../errors.js";
 import { chooseBackends } from "../backends/registry.js";
 import { RUNTIME_BYTES, engineBytes, ortPeakBytes } from "./cost_model.js";
+import { explain } from "./explanation.js";
 import { METRICS, predictFrom, rawPrediction } from "./prediction.js";
 
 /**
@@ -15,7 +15,7 @@ import { METRICS, predictFrom, rawPrediction } from "./prediction.js";
  */
 
 /**
- * @typedef {object} Verdict
+ * @typedef {object} Weighing
  * @property {boolean} supported
  * @property {boolean | null} smooth fast enough to read along, or to answer within a second; null: not known
  * @property {{bytes: number, remaining_bytes: number, seconds: [number, number] | null}} download `bytes`: the whole
@@ -32,22 +32,6 @@ import { METRICS, predictFrom, rawPrediction } from "./prediction.js";
  */
 
 const GIB = 2 ** 30;
-
-/** Smallest download first, then those that every backend runs. */
-const DTYPE_PREFERENCE = ["q4", "q8", "q4f16", "fp16", "fp32"];
-
-/**
- * @param {Manifest} manifest
- * @param {string} [dtype] without it: the first that the manifest has of q4, q8, q4f16, fp16, fp32
- * @returns {Variant}
- * @throws {FeatherweightError} not_found
- */
-export function chooseVariant(manifest, dtype) {
-  if (dtype !== undefined) return manifest.variant(dtype);
-  const preferred = DTYPE_PREFERENCE.find((name) => manifest.variants.some((variant) => variant.dtype === name));
-  if (!preferred) throw new FeatherweightError("not_found", `${manifest.model.name} offers no variant that is known here.`);
-  return manifest.variant(preferred);
-}
 
 /**
  * All cores of small devices; about the physical ones of larger, whose second hardware threads do not help.
@@ -82,7 +66,7 @@ const PROMPT_TOKENS = 128;
  * @property {Record<Metric, number | null> | null} [ghost] what a ghost run measured, in place of what the probe says
  */
 
-/** @param {FitFacts} facts @returns {Verdict} */
+/** @param {FitFacts} facts @returns {Weighing} */
 export function fitVariant({
   device,
   manifest,
@@ -146,7 +130,7 @@ function backendFor(backend, { wasm, webgpu }, variant) {
 
 /**
  * @param {{device: Device, manifest: Manifest, variant: Variant, remaining: number}} facts
- * @param {Verdict["plan"]} plan
+ * @param {Weighing["plan"]} plan
  * @param {Record<Metric, number | null> | null} ghost
  * @returns {Record<Metric, number | null> | null} null where nothing was measured
  */
@@ -200,56 +184,4 @@ function downloadSeconds(bytes, { connection, rates }) {
   const at = (mbps) => (bytes * 8) / (mbps * 1e6);
   const fastest = downlinkMbps >= DOWNLINK_CAP_MBPS ? FASTEST_MBPS : 2 * downlinkMbps;
   return [at(fastest), at(downlinkMbps / 2)];
-}
-
-/**
- * @param {Verdict} verdict
- * @param {{device: Device, runs: boolean, fitsMemory: boolean, fitsStorage: boolean, hint: string | null, presentBytes: number}} facts
- * @returns {string[]}
- */
-function explain(verdict, { device, runs, fitsMemory, fitsStorage, hint, presentBytes }) {
-  const { memory, download, storage, plan, decode_tokens_per_s: decode, ttft_s: first, basis } = verdict;
-  const why = [];
-  if (!runs) why.push("This browser is too old: it has no WebAssembly SIMD.");
-  why.push(
-    fitsMemory
-      ? `It needs about ${size(memory.need)} of memory, and there is room for ${size(memory.limit)} (${memory.basis}).`
-      : `It needs about ${size(memory.need)} of memory, more than the ${size(memory.limit)} there is room for (${memory.basis}).`,
-  );
-  if (hint) why.push(hint);
-  if (download.remaining_bytes === 0) why.push("It is on this device already.");
-  else if (presentBytes > 0) why.push(`${size(download.remaining_bytes)} of ${size(download.bytes)} are still to be downloaded.`);
-  else why.push(`The download is ${size(download.remaining_bytes)}.`);
-  if (!fitsStorage) why.push(`The browser gives this site only ${size(storage.available ?? 0)} more storage.`);
-  if (storage.available === null && download.remaining_bytes > 0) why.push("This browser does not say how much it can store.");
-  if (plan.threads === 1 && device.threads > 1 && !(device.crossOriginIsolated && device.wasm.threads)) {
-    why.push("The page is not cross-origin isolated, so only one processor core can be used.");
-  }
-  if (download.seconds === null) why.push("How long the download takes is not known.");
-  if (first && decode) {
-    why.push(`An answer to ${plan.prompt_tokens} tokens begins after ${span(first)} s and goes on at ${span(decode)} tokens a second (${BASES[basis]}).`);
-  } else if (first) {
-    why.push(`A text of ${plan.prompt_tokens} tokens takes ${span(first)} s (${BASES[basis]}).`);
-  } else {
-    why.push(device.rates ? "Speed is predicted for the project's own engine only." : "Speed was not measured on this device.");
-  }
-  return why;
-}
-
-/** @type {Record<string, string>} */
-const BASES = {
-  probe: "from what was measured on this device",
-  "ghost run": "from a trial run without the weights",
-  "earlier runs here": "from earlier runs on this device",
-};
-
-/** @param {[number, number]} bounds */
-function span([low, high]) {
-  const digits = (/** @type {number} */ value) => (value < 10 ? value.toFixed(value < 1 ? 2 : 1) : String(Math.round(value)));
-  return `${digits(low)} to ${digits(high)}`;
-}
-
-/** @param {number} bytes */
-function size(bytes) {
-  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${Math.max(1, Math.round(bytes / 1e6))} MB`;
 }

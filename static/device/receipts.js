@@ -1,4 +1,4 @@
-/** Owns the receipts of this device: predicted beside measured for every run, kept locally, and the form that is shared. */
+/** Owns receipts: predicted beside measured for every run on this device, and the form in which one is shared. */
 
 /**
  * @typedef {import("./prediction.js").Metric} Metric
@@ -23,30 +23,17 @@
  * @property {boolean} shared whether the user sent it to the server
  */
 
-/** The part of Storage that is used. @typedef {{getItem: (key: string) => string | null, setItem: (key: string, value: string) => void}} Keep */
-
-const KEY = "featherweight.receipts";
 /** Older ones are dropped: the device, the browser and the engine change. */
 const LIMIT = 200;
 
-/** @param {Keep} keep @returns {Receipt[]} the oldest first; none when what is kept cannot be read */
-export function listReceipts(keep) {
-  try {
-    const found = JSON.parse(keep.getItem(KEY) ?? "[]");
-    return Array.isArray(found) ? found.filter(isReceipt) : [];
-  } catch {
-    return [];
-  }
+/** What can be used of a kept history. @param {unknown} kept @returns {Receipt[]} the oldest first */
+export function receiptsOf(kept) {
+  return Array.isArray(kept) ? kept.filter(isReceipt) : [];
 }
 
-/** @param {Keep} keep @param {Receipt} receipt replaces the one of the same id */
-export function keepReceipt(keep, receipt) {
-  const others = listReceipts(keep).filter(({ id }) => id !== receipt.id);
-  try {
-    keep.setItem(KEY, JSON.stringify([...others, receipt].slice(-LIMIT)));
-  } catch {
-    // A full or forbidden storage costs the history, not the run.
-  }
+/** A history with one more. @param {readonly Receipt[]} receipts @param {Receipt} receipt replaces the one of the same id */
+export function withReceipt(receipts, receipt) {
+  return [...receipts.filter(({ id }) => id !== receipt.id), receipt].slice(-LIMIT);
 }
 
 /** @param {any} value */

@@ -4,7 +4,8 @@ import { chooseBackends } from "../backends/registry.js";
 import { Delivery } from "../delivery/delivery.js";
 import { removeVariant, variantStatus } from "../delivery/downloader.js";
 import { openStore } from "../delivery/store/store.js";
-import { chooseVariant, defaultThreads } from "../device/fit.js";
+import { chooseVariant } from "../device/choice.js";
+import { defaultThreads } from "../device/fit.js";
 import { probeWasm, probeWebgpu } from "../device/probe.js";
 import { FeatherweightError, throwIfAborted } from "../errors.js";
 import { loadManifest } from "../manifest/manifest.js";
@@ -214,6 +215,11 @@ serve(
     variantStatus: async ({ manifestUrl, dtype }, { signal }) => {
       const manifest = await loadManifest(manifestUrl, { signal });
       return variantStatus(manifest, chooseVariant(manifest, dtype).dtype, await openStore());
+    },
+    presentBytes: async ({ manifestUrl }, { signal }) => {
+      const [manifest, store] = await Promise.all([loadManifest(manifestUrl, { signal }), openStore()]);
+      const present = manifest.variants.map(async ({ dtype }) => [dtype, (await variantStatus(manifest, dtype, store)).presentBytes]);
+      return Object.fromEntries(await Promise.all(present));
     },
     removeVariant: async ({ manifestUrl, dtype }, { signal }) => {
       const manifest = await loadManifest(manifestUrl, { signal });

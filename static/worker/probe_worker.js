@@ -3,7 +3,7 @@
 import { compileKernels } from "../backends/wasm.js";
 import { Delivery } from "../delivery/delivery.js";
 import { openStore } from "../delivery/store/store.js";
-import { chooseVariant } from "../device/fit.js";
+import { chooseVariant } from "../device/choice.js";
 import { measureRates } from "../device/measure.js";
 import { ghostRun } from "../engine/ghost.js";
 import { instantiateKernels, kernelFile } from "../engine/kernels.js";

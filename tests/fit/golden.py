@@ -8,8 +8,8 @@ from typing import Any
 
 from convert import manifest
 from convert.dtypes import Dtype
+from convert.fit.choice import fit_model
 from convert.fit.device import parse_device
-from convert.fit.verdict import fit_variant
 from convert.kv_cache import KvCache
 from convert.shards import hash_file
 
@@ -19,7 +19,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "decoder": {
         "kv_cache": KvCache(layers=26, kv_heads=4, head_dim=256),
         "context_length": 8192,
-        "weights": {Dtype.Q4: 1_200_000_000, Dtype.FP16: 5_100_000_000},
+        "weights": {Dtype.Q4: 1_200_000_000, Dtype.Q8: 2_300_000_000, Dtype.FP16: 5_100_000_000},
         "classes": {
             "linear_4bit": (1_100_000_000, 1_950_000_000),
             "head_8bit": (620_000_000, 590_000_000),
@@ -28,6 +28,18 @@ MODELS: dict[str, dict[str, Any]] = {
             "elementwise": (9_000_000, 0),
         },
         "steps": 420,
+    },
+    "wide": {
+        "kv_cache": KvCache(layers=16, kv_heads=8, head_dim=64),
+        "context_length": 2048,
+        "weights": {Dtype.Q4: 1_100_000_000, Dtype.Q8: 1_900_000_000, Dtype.Q4F16: 700_000_000},
+        "classes": {
+            "linear_4bit": (640_000_000, 1_130_000_000),
+            "head_4bit": (150_000_000, 260_000_000),
+            "attention": (32_768, 131_072),
+            "elementwise": (4_000_000, 0),
+        },
+        "steps": 260,
     },
     "encoder": {
         "kv_cache": None,
@@ -83,6 +95,7 @@ CASES: list[dict[str, Any]] = [
         ("decoder", {"dtype": "q4", "context_length": 2048, "prompt_tokens": 300, "threads": 2}),
         ("decoder", {"dtype": "q4", "context_length": 128, "backend": "wasm"}),
         ("decoder", {"dtype": "fp16", "backend": "ort-wasm"}),
+        ("wide", {}),
         ("encoder", {"prompt_tokens": 16}),
         ("encoder", {"prompt_tokens": 4096, "threads": 1}),
     )
@@ -104,7 +117,7 @@ def profile_of(name: str) -> dict[str, Any]:
 
 
 def manifest_of(name: str) -> str:
-    """A sound manifest, as text; its shards have the sizes that the costs speak of, and no content."""
+    """A sound manifest, as text; its shards have a byte for each MiB that the costs speak of."""
     facts = MODELS[name]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -113,8 +126,8 @@ def manifest_of(name: str) -> str:
         variants = []
         for dtype, weight_bytes in facts["weights"].items():
             graph, shard = f"onnx/model{dtype.suffix}.onnx", f"onnx/model{dtype.suffix}.onnx_data"
-            for path in (graph, shard):
-                (root / path).write_bytes(path.encode())
+            for path, size in ((graph, 100), (shard, weight_bytes >> 20)):
+                (root / path).write_bytes(bytes(size))
                 files.append(hash_file(root / path, path))
             classes = {
                 kind: manifest.OperatorCost(bytes=size, macs=macs) for kind, (size, macs) in facts["classes"].items()
@@ -156,7 +169,7 @@ def verdict(case: dict[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in case.items() if name not in {"profile", "model", "dtype"}}
     content = manifest.parse(manifest_of(case["model"]).encode())
     device = parse_device(profile_of(case["profile"]))
-    found: dict[str, Any] = json.loads(json.dumps(asdict(fit_variant(device, content, case.get("dtype"), **options))))
+    found: dict[str, Any] = json.loads(json.dumps(asdict(fit_model(device, content, case.get("dtype"), **options))))
     return found
 
 

@@ -12,14 +12,14 @@ import pytest
 
 from convert.fit.device import BadProfile, read_device
 from convert.fit.verdict import conformal_factor
-from tests.fit.golden import CASES, GOLDEN, golden, manifest_of, profile_of
+from tests.fit.golden import CASES, GOLDEN, golden, manifest_of, profile_of, verdict
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def test_verdicts_are_the_golden_ones() -> None:
     assert golden() == json.loads(GOLDEN.read_text()), "run `python -m tests.fit.golden` after a wanted change"
-    assert len(CASES) == 18
+    assert len(CASES) == 21
 
 
 def test_published_errors_are_the_same_in_both_languages() -> None:
@@ -56,12 +56,27 @@ def test_command_prints_every_variant(files: tuple[str, str]) -> None:
     manifest, device = files
     told = run(manifest, "--device", device, "--json")
     assert told.returncode == 0, told.stderr
-    verdicts = json.loads(told.stdout)["verdicts"]
-    assert [item["plan"]["dtype"] for item in verdicts] == ["q4", "fp16"]
-    assert [item["supported"] for item in verdicts] == [True, False]
+    report = json.loads(told.stdout)
+    verdicts = report["verdicts"]
+    assert report["chosen"] == "q4"
+    assert [item["plan"]["dtype"] for item in verdicts] == ["q4", "q8", "fp16"]
+    assert [item["supported"] for item in verdicts] == [True, True, False]
+    names = [
+        [other and other["dtype"] for other in (item["alternatives"]["smaller"], item["alternatives"]["larger"])]
+        for item in verdicts
+    ]
+    assert names == [[None, "q8"], ["q4", "fp16"], ["q8", None]]
     table = run(manifest, "--device", device)
     assert "runs slowly" in table.stdout or "runs well" in table.stdout
     assert "tokens/s" in table.stdout
+    assert re.search(r"^the best here: q4\nnext larger: q8, runs .* tokens/s$", table.stdout, re.MULTILINE)
+    asked = run(manifest, "--device", device, "--dtype", "q8")
+    assert re.search(r"^asked for: q8\nnext smaller: q4, .*\nnext larger: fp16, no: ", asked.stdout, re.MULTILINE)
+
+
+def test_the_best_variant_is_the_preferred_one_that_fits() -> None:
+    chosen = {case["profile"]: verdict(case)["plan"]["dtype"] for case in CASES if case["model"] == "wide"}
+    assert chosen == {"laptop": "q4", "phone": "q4f16", "unmeasured": "q4"}
 
 
 BAD: dict[str, Any] = {
@@ -85,6 +100,6 @@ def test_rejects_what_is_no_profile(tmp_path: Path, content: str) -> None:
 
 def test_rejects_a_dtype_that_is_not_there(files: tuple[str, str]) -> None:
     manifest, device = files
-    told = run(manifest, "--device", device, "--dtype", "q8")
+    told = run(manifest, "--device", device, "--dtype", "q4f16")
     assert told.returncode == 1
-    assert "q4, fp16" in told.stderr
+    assert "q4, q8, fp16" in told.stderr

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FeatherweightError } from "../../../static/errors.js";
-import { chooseVariant, defaultThreads, fitVariant } from "../../../static/device/fit.js";
+import { chooseVariant, fitModel } from "../../../static/device/choice.js";
+import { defaultThreads, fitVariant } from "../../../static/device/fit.js";
 import { probeWasm } from "../../../static/device/probe.js";
 
 const GIB = 2 ** 30;
@@ -196,6 +197,38 @@ test("default_variant_is_the_smallest_kind", () => {
   assert.equal(chooseVariant(manifestOf(variants.slice(0, 2))).dtype, "q8");
   assert.equal(chooseVariant(manifestOf(variants), "fp32").dtype, "fp32");
   assert.throws(() => chooseVariant(manifestOf([])), FeatherweightError);
+});
+
+test("the_best_variant_is_the_preferred_one_that_runs_well", () => {
+  const heavy = (dtype, factor, size) => ({
+    ...MEASURED,
+    dtype,
+    downloadBytes: size,
+    weightBytes: size,
+    cost: { ...MEASURED.cost, perToken: { ...PER_TOKEN, linear_4bit: { bytes: 60e6 * factor, macs: 1e8 * factor } } },
+  });
+  const pick = (variants, facts = {}) => fitModel({ device: { ...DEVICE, rates: RATES }, manifest: manifestOf(variants, BIG), ...facts });
+  const chosen = (variants, facts) => pick(variants, facts).plan.dtype;
+  assert.equal(chosen([heavy("q8", 1, 2e8), heavy("q4", 1, 1e8)]), "q4");
+  assert.equal(chosen([heavy("q8", 1, 2e8), heavy("q4", 50, 1e8)]), "q8");
+  assert.equal(chosen([heavy("fp16", 60, 4e8), heavy("q8", 90, 2e8), heavy("q4", 99, 1e8)]), "fp16");
+  assert.equal(chosen([heavy("q8", 1, 9e9), heavy("q4", 1, 8e9)]), "q4");
+  assert.equal(chosen([heavy("q8", 1, 2e8), heavy("q4", 1, 1e8)], { dtype: "q8" }), "q8");
+});
+
+test("the_next_smaller_and_larger_are_weighed_as_the_chosen_one", () => {
+  const variants = [["fp16", 4e8], ["q4", 1e8], ["q8", 2e8]].map(([dtype, size]) => ({ ...MEASURED, dtype, downloadBytes: size, weightBytes: size }));
+  const facts = { device: { ...DEVICE, rates: RATES }, manifest: manifestOf(variants, BIG), contextLength: 512 };
+  const { alternatives, why } = fitModel({ ...facts, dtype: "q8" });
+  const { smaller, larger } = alternatives;
+  assert.deepEqual([smaller.dtype, smaller.download_bytes, larger.dtype, larger.download_bytes], ["q4", 1e8, "fp16", 4e8]);
+  const alone = fitModel({ ...facts, dtype: "q4" });
+  assert.deepEqual([smaller.memory_bytes, smaller.decode_tokens_per_s], [alone.memory.need, alone.decode_tokens_per_s]);
+  assert.equal(alone.alternatives.smaller, null);
+  assert.match(why.at(-2), /^The next smaller, q4, is a download of 100 MB and .* tokens a second\.$/);
+  // What a ghost run measured belongs to its variant alone.
+  const ghost = { load_s: null, time_to_first_token_s: 1.5, prefill_tokens_per_s: 85, decode_tokens_per_s: 33, peak_memory_bytes: 2e8 };
+  assert.deepEqual(fitModel({ ...facts, dtype: "q8", ghost }).alternatives, alternatives);
 });
 
 test("threads_follow_the_cores", () => {

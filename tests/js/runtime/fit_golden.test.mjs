@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { chooseVariant, fitVariant } from "../../../static/device/fit.js";
+import { fitModel } from "../../../static/device/choice.js";
 import { fromProfile, toProfile } from "../../../static/device/profile.js";
 import { parseManifest } from "../../../static/manifest/manifest.js";
 
@@ -23,17 +23,19 @@ function assertClose(actual, expected, where) {
 for (const { profile, model, verdict, ...asked } of cases) {
   test(`verdict_is_the_golden_one: ${profile} ${model} ${JSON.stringify(asked)}`, () => {
     const manifest = parseManifest(manifests[model], "https://example.org/m/manifest.json");
-    const { why, basis, ...found } = fitVariant({
+    const { why, basis, ...found } = fitModel({
       device: fromProfile(profiles[profile]),
       manifest,
-      variant: chooseVariant(manifest, asked.dtype),
+      dtype: asked.dtype,
       contextLength: asked.context_length,
       promptTokens: asked.prompt_tokens,
       threads: asked.threads,
       backend: asked.backend,
     });
     assertClose(found, verdict, "verdict");
-    assert.ok(why.length > 0);
+    for (const [which, other] of Object.entries(found.alternatives)) {
+      assert.equal(why.some((sentence) => sentence.startsWith(`The next ${which}, ${other?.dtype}`)), other !== null);
+    }
     assert.equal(basis, verdict.expected ? "probe" : "nothing");
   });
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { conformalFactor, score } from "../../../static/device/intervals.js";
-import { deviceClass, keepReceipt, listReceipts, sharedForm } from "../../../static/device/receipts.js";
+import { deviceClass, receiptsOf, sharedForm, withReceipt } from "../../../static/device/receipts.js";
 
 const METRICS = ["load_s", "time_to_first_token_s", "prefill_tokens_per_s", "decode_tokens_per_s", "peak_memory_bytes"];
 const DEVICE = {
@@ -31,26 +31,18 @@ const receipt = (id = "11111111-1111-4111-8111-111111111111") => ({
   shared: false,
 });
 
-function storage() {
-  const items = new Map();
-  return { getItem: (key) => items.get(key) ?? null, setItem: (key, value) => void items.set(key, value) };
-}
-
 test("receipts_roundtrip_and_the_oldest_go", () => {
-  const keep = storage();
-  for (let at = 0; at < 230; at++) keepReceipt(keep, receipt(String(at)));
-  const found = listReceipts(keep);
-  assert.deepEqual([found.length, found[0].id, found.at(-1).id], [200, "30", "229"]);
-  keepReceipt(keep, { ...receipt("100"), shared: true });
-  assert.equal(listReceipts(keep).filter(({ shared }) => shared).length, 1);
-  assert.equal(listReceipts(keep).length, 200);
+  let kept = [];
+  const add = (item) => (kept = receiptsOf(JSON.parse(JSON.stringify(withReceipt(kept, item)))));
+  for (let at = 0; at < 230; at++) add(receipt(String(at)));
+  assert.deepEqual([kept.length, kept[0].id, kept.at(-1).id], [200, "30", "229"]);
+  add({ ...receipt("100"), shared: true });
+  assert.equal(kept.filter(({ shared }) => shared).length, 1);
+  assert.equal(kept.length, 200);
 });
 
-test("damaged_storage_is_an_empty_history", () => {
-  for (const text of ["{", "null", '"x"', '[1, {"id": "a"}]']) {
-    assert.deepEqual(listReceipts({ getItem: () => text, setItem() {} }), []);
-  }
-  keepReceipt({ getItem: () => null, setItem() { throw new Error("full"); } }, receipt());
+test("damaged_history_is_an_empty_one", () => {
+  for (const kept of [undefined, null, "x", {}, [1, { id: "a" }]]) assert.deepEqual(receiptsOf(kept), []);
 });
 
 test("shared_form_has_the_fields_of_the_schema_and_no_more", async () => {

@@ -1,4 +1,4 @@
-/** Owns what the page keeps in localStorage: small JSON values, and no failure when the browser forbids it. */
+/** Owns what is kept in localStorage: small JSON values, and no failure where the browser forbids it or has none. */
 
 const PREFIX = "featherweight.";
 
@@ -24,6 +24,6 @@ export function remember(key, value) {
     if (value === undefined) localStorage.removeItem(PREFIX + key);
     else localStorage.setItem(PREFIX + key, JSON.stringify(value));
   } catch {
-    // Private windows and full disks: the page works without memory.
+    // Private windows, full disks, workers: everything works without memory.
   }
 }
