@@ -23,12 +23,20 @@ SENTENCES = ["A man is eating food.", "Someone is having a meal", "Stock markets
 LOGITS = """async ({url, dtype, ids, threads}) => {
   const { loadModel } = await import("/static/featherweight.js");
   const model = await loadModel(url, { dtype, backend: "wasm", threads });
-  const rows = [await model.prefill(ids.slice(0, 37))];
-  for (const id of ids.slice(37)) rows.push(await model.decode(id));
+  const argmax = (row) => row.reduce((top, value, index) => (value > row[top] ? index : top), 0);
+  let logits = await model.prefill(ids.slice(0, 37));
+  const first = Array.from(logits);
+  const best = [argmax(logits)];
+  let moved = 0;
+  for (const [at, id] of ids.slice(37).entries()) {
+    const before = logits;
+    logits = await model.decode(id, at % 2 ? { into: before } : {});
+    if (before.length === 0) moved += 1;
+    best.push(argmax(logits));
+  }
   const { backend, threads: used } = model.stats;
   await model.dispose();
-  const best = rows.map((row) => row.reduce((top, value, index) => (value > row[top] ? index : top), 0));
-  return { backend, threads: used, best, first: Array.from(rows[0]), last: Array.from(rows.at(-1)) };
+  return { backend, threads: used, best, moved, first, last: Array.from(logits) };
 }"""
 EMBED = """async ({url, dtype, sentences}) => {
   const { loadModel } = await import("/static/featherweight.js");
@@ -53,6 +61,7 @@ def check_decoder(page: Page, base_url: str, models: Path, dtype: str, name: str
     expected = DecoderSession(models / SMOLLM2 / "onnx" / name).run(ids)[36:]
     assert found["backend"] == "wasm"
     assert found["threads"] == threads
+    assert found["moved"] == (TOKENS - 37) // 2, "only logits that were offered are moved"
     assert relative_error(found["first"], expected[0]) <= LARGEST_RELATIVE_ERROR
     assert relative_error(found["last"], expected[-1]) <= LARGEST_RELATIVE_ERROR
     assert np.mean(np.array(found["best"]) == expected.argmax(axis=-1)) >= LEAST_AGREEMENT

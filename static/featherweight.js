@@ -47,6 +47,13 @@ export { FeatherweightError, fit, ghostRun, listRuns, probeDevice, shareRun };
  */
 
 /**
+ * @typedef {object} LogitsOptions
+ * @property {Float32Array<ArrayBuffer>} [into] earlier logits that are not needed any more: the array is moved away and its
+ *   memory taken for the new ones, which otherwise are garbage by the megabyte
+ * @property {AbortSignal} [signal]
+ */
+
+/**
  * A row of `GET /api/models`, as the server sends it.
  * @typedef {object} ModelRow
  * @property {string} id
@@ -182,23 +189,23 @@ class Model {
   /**
    * Runs tokens through the model after those that the KV cache holds.
    * @param {number[]} tokenIds at least one
-   * @param {{signal?: AbortSignal}} [options]
+   * @param {LogitsOptions} [options]
    * @returns {Promise<Float32Array>} the logits of the last position, one per entry of the vocabulary
    */
-  prefill(tokenIds, { signal } = {}) {
+  prefill(tokenIds, options = {}) {
     this.#demand("text-generation", "prefill");
-    return this.#measured("prefill", { tokenIds: Array.from(tokenIds) }, signal);
+    return this.#logits("prefill", { tokenIds: Array.from(tokenIds) }, options);
   }
 
   /**
    * Runs one token through the model after those that the KV cache holds.
    * @param {number} tokenId
-   * @param {{signal?: AbortSignal}} [options]
+   * @param {LogitsOptions} [options]
    * @returns {Promise<Float32Array>} logits, one per entry of the vocabulary
    */
-  decode(tokenId, { signal } = {}) {
+  decode(tokenId, options = {}) {
     this.#demand("text-generation", "decode");
-    return this.#measured("decode", { tokenId }, signal);
+    return this.#logits("decode", { tokenId }, options);
   }
 
   /**
@@ -317,13 +324,19 @@ class Model {
     return typeof input === "string" ? rows[0] : rows;
   }
 
+  /** @param {string} method @param {object} args @param {LogitsOptions} options */
+  #logits(method, args, { into, signal }) {
+    return into?.length ? this.#measured(method, { ...args, into }, signal, [into.buffer]) : this.#measured(method, args, signal);
+  }
+
   /**
    * @param {string} method
    * @param {unknown} args
    * @param {AbortSignal} [signal]
+   * @param {Transferable[]} [transfer] what of the arguments is moved
    */
-  async #measured(method, args, signal) {
-    const { value, stats } = await this.#connection.call(method, args, { signal });
+  async #measured(method, args, signal, transfer) {
+    const { value, stats } = await this.#connection.call(method, args, { signal, transfer });
     this.stats = stats;
     return value;
   }

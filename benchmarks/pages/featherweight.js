@@ -11,10 +11,14 @@ export async function load({ manifest, dtype, threads, contextLength, backend = 
     async generate({ ids }, newTokens, limit) {
       await model.reset();
       const start = performance.now();
-      let token = argmax(await model.prefill(ids));
+      let logits = await model.prefill(ids);
+      let token = argmax(logits);
       const first = performance.now();
       let tokens = 0;
-      for (; tokens < newTokens && performance.now() - first < limit; tokens++) token = argmax(await model.decode(token));
+      for (; tokens < newTokens && performance.now() - first < limit; tokens++) {
+        logits = await model.decode(token, { into: logits });
+        token = argmax(logits);
+      }
       return { promptTokens: ids.length, prefill_ms: first - start, decode_ms: performance.now() - first, tokens };
     },
     encode: ({ texts }) => model.embed(texts),
@@ -23,9 +27,9 @@ export async function load({ manifest, dtype, threads, contextLength, backend = 
       const found = {};
       let length = 0;
       for (const wanted of lengths) {
-        let token = argmax(await model.prefill(ids.slice(length, wanted)));
+        let logits = await model.prefill(ids.slice(length, wanted));
         const start = performance.now();
-        for (let step = 0; step < newTokens; step++) token = argmax(await model.decode(token));
+        for (let step = 0; step < newTokens; step++) logits = await model.decode(argmax(logits), { into: logits });
         found[wanted] = (performance.now() - start) / newTokens;
         length = wanted + newTokens;
       }

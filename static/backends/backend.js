@@ -43,8 +43,9 @@
  * A decoder, for one conversation. Calls must not overlap.
  * @typedef {object} DecoderMethods
  * @property {number} length tokens in the KV cache
- * @property {(tokenIds: readonly number[]) => Promise<Float32Array>} prefill runs tokens after those in the cache; the
- *   logits [vocab] of the last one. The array is the caller's.
+ * @property {(tokenIds: readonly number[], into?: Float32Array) => Promise<Float32Array>} prefill runs tokens after those
+ *   in the cache; the logits [vocab] of the last one. The array is the caller's; it may be `into`, an earlier one that is
+ *   not needed any more: a new one for every token is garbage by the megabyte.
  * @property {(tokenId: number) => Promise<Float32Array>} decode the same for one token
  * @property {(length: number) => Promise<void>} truncate keeps only the first tokens of the cache
  * @property {() => Promise<void>} reset empties the cache

@@ -24,8 +24,8 @@ export class EngineDecoderSession {
     return this.engine.choice.count;
   }
 
-  /** @param {readonly number[]} tokenIds @returns {Promise<Float32Array>} */
-  async prefill(tokenIds) {
+  /** @param {readonly number[]} tokenIds @param {Float32Array} [into] @returns {Promise<Float32Array>} */
+  async prefill(tokenIds, into) {
     const { plan, choice, contextLength } = this.engine;
     const { vocabulary } = plan.model;
     if (tokenIds.length === 0) throw new RangeError("prefill needs at least one token");
@@ -41,6 +41,7 @@ export class EngineDecoderSession {
     }
     // All of it or nothing: without room for the whole the cache stays as it is.
     plan.reserveSlots(this.length + tokenIds.length);
+    /** @type {Float32Array} */
     let logits = new Float32Array(0);
     for (let first = 0; first < tokenIds.length; first += plan.maxRows) {
       const ids = tokenIds.slice(first, first + plan.maxRows);
@@ -49,7 +50,10 @@ export class EngineDecoderSession {
       const run = () => plan.run([{ ids, positions, slot: 0, past: this.length }], last);
       // Single tokens all cost about the same, so they show when the machine gets busy.
       const [output] = tokenIds.length === 1 ? choice.timed(run) : run();
-      if (last) logits = new Float32Array(output);
+      if (last) {
+        logits = into?.length === output.length ? into : new Float32Array(output.length);
+        logits.set(output);
+      }
       this.length += ids.length;
     }
     return logits;

@@ -33,6 +33,8 @@ export class TextGeneration {
   #parts;
   /** The tokens in the KV cache. @type {number[]} */
   #cached = [];
+  /** Where the logits of an answer's tokens go, one after the other. @type {Float32Array | undefined} */
+  #logits;
 
   /** @param {Parts} parts */
   constructor(parts) {
@@ -59,7 +61,7 @@ export class TextGeneration {
       seen: prompt,
       maxNewTokens,
       first: () => this.#fill(prompt, signal),
-      next: (/** @type {number} */ tokenId) => this.#run([tokenId]),
+      next: async (/** @type {number} */ tokenId) => (this.#logits = await this.#run([tokenId], this.#logits)),
     };
     yield* writeAnswer(this.#parts, this.stats, run, signal);
   }
@@ -67,21 +69,23 @@ export class TextGeneration {
   /**
    * @param {readonly number[]} tokenIds
    * @param {AbortSignal} [signal]
+   * @param {Float32Array} [into] may be filled and returned instead of a new array
    * @returns {Promise<Float32Array>} logits [vocab] of the last one
    */
-  async prefill(tokenIds, signal) {
+  async prefill(tokenIds, signal, into) {
     this.stats.begin();
     this.#checkTokens(tokenIds);
-    return this.stats.prefill({ tokens: tokenIds.length }, () => this.#runInSteps(tokenIds, signal));
+    return this.stats.prefill({ tokens: tokenIds.length }, () => this.#runInSteps(tokenIds, signal, into));
   }
 
   /**
    * @param {number} tokenId
+   * @param {Float32Array} [into]
    * @returns {Promise<Float32Array>} logits [vocab]
    */
-  async decode(tokenId) {
+  async decode(tokenId, into) {
     this.#checkTokens([tokenId]);
-    const logits = await this.#run([tokenId]);
+    const logits = await this.#run([tokenId], into);
     this.stats.token();
     return logits;
   }
@@ -124,21 +128,21 @@ export class TextGeneration {
   /**
    * @param {readonly number[]} ids
    * @param {AbortSignal} [signal]
+   * @param {Float32Array} [into]
    */
-  async #runInSteps(ids, signal) {
-    /** @type {Float32Array} */
-    let logits = new Float32Array(0);
+  async #runInSteps(ids, signal, into) {
+    let logits = into;
     for (let start = 0; start < ids.length; start += PREFILL_STEP) {
       await this.#parts.pause();
       throwIfAborted(signal);
-      logits = await this.#run(ids.slice(start, start + PREFILL_STEP));
+      logits = await this.#run(ids.slice(start, start + PREFILL_STEP), logits);
     }
-    return logits;
+    return /** @type {Float32Array} */ (logits);
   }
 
-  /** @param {readonly number[]} ids */
-  async #run(ids) {
-    const logits = await this.#parts.session.prefill(ids);
+  /** @param {readonly number[]} ids @param {Float32Array} [into] */
+  async #run(ids, into) {
+    const logits = await this.#parts.session.prefill(ids, into);
     this.#cached.push(...ids);
     return logits;
   }

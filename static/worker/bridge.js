@@ -19,7 +19,7 @@ import { FeatherweightError } from "../errors.js";
 /**
  * What `connect` needs of a Worker.
  * @typedef {object} Port
- * @property {(message: Request) => void} postMessage
+ * @property {(message: Request, transfer: Transferable[]) => void} postMessage
  * @property {(type: string, listener: (event: any) => void) => void} addEventListener
  * @property {() => void} terminate
  */
@@ -51,11 +51,12 @@ export class Connection {
   /**
    * @param {string} method
    * @param {unknown} args structured-cloneable
-   * @param {{signal?: AbortSignal, onEvent?: (event: unknown) => void}} [options]
+   * @param {{signal?: AbortSignal, onEvent?: (event: unknown) => void, transfer?: Transferable[]}} [options] `transfer`: what
+   *   of the arguments is moved instead of copied
    * @returns {Promise<any>}
    * @throws {FeatherweightError} what the worker threw; aborted
    */
-  call(method, args, { signal, onEvent = () => {} } = {}) {
+  call(method, args, { signal, onEvent = () => {}, transfer = [] } = {}) {
     if (signal?.aborted) return Promise.reject(aborted(signal));
     if (this.closed) return Promise.reject(new FeatherweightError("aborted", "The model was disposed of."));
     const id = this.#nextId++;
@@ -63,7 +64,7 @@ export class Connection {
       /** @type {ReturnType<typeof setTimeout> | undefined} */
       let grace;
       const onAbort = () => {
-        this.#worker.postMessage({ id, abort: true });
+        this.#worker.postMessage({ id, abort: true }, []);
         grace = setTimeout(() => this.#settle(id, (call) => call.reject(aborted(signal))), ABORT_GRACE_MS);
       };
       /** @template T @param {(value: T) => void} next @returns {(value: T) => void} */
@@ -74,7 +75,7 @@ export class Connection {
       };
       this.#calls.set(id, { resolve: then(resolve), reject: then(reject), onEvent });
       signal?.addEventListener("abort", onAbort);
-      this.#worker.postMessage({ id, method, args });
+      this.#worker.postMessage({ id, method, args }, transfer);
     });
   }
 

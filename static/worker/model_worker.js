@@ -189,10 +189,10 @@ serve(
           context.emit({ piece, stats: model.stats.snapshot() });
         }
       }),
-    prefill: ({ tokenIds }, context) =>
-      inTurn(context, async (/** @type {TextGeneration} */ model) => measured(model, await model.prefill(tokenIds, context.signal))),
-    decode: ({ tokenId }, context) =>
-      inTurn(context, async (/** @type {TextGeneration} */ model) => measured(model, await model.decode(tokenId))),
+    prefill: ({ tokenIds, into }, context) =>
+      inTurn(context, async (/** @type {TextGeneration} */ model) => measured(model, await model.prefill(tokenIds, context.signal, into))),
+    decode: ({ tokenId, into }, context) =>
+      inTurn(context, async (/** @type {TextGeneration} */ model) => measured(model, await model.decode(tokenId, into))),
     reset: (_, context) => inTurn(context, (/** @type {TextGeneration} */ model) => model.reset()),
     embed: ({ texts }, context) =>
       inTurn(context, async (/** @type {Encoder} */ model) => measured(model, await model.embed(texts, context.signal))),

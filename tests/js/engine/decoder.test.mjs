@@ -64,6 +64,19 @@ describe("the engine's decoder", { skip: modelMissing(MODEL) }, () => {
     assert.ok(distance(together, single) < 1e-3);
   });
 
+  test("fills the logits that it is given", async () => {
+    const [{ prompt_token_ids: prompt }] = reference;
+    await session.reset();
+    const expected = await session.prefill(prompt);
+    const spent = new Float32Array(expected.length);
+    await session.reset();
+    assert.equal(await session.prefill(prompt, spent), spent);
+    assert.deepEqual(spent, expected);
+    await session.reset();
+    const other = new Float32Array(7);
+    assert.deepEqual(await session.prefill(prompt, other), expected, "of another length they are left alone");
+  });
+
   test("forgets what was truncated", async () => {
     const [{ prompt_token_ids: prompt }] = reference;
     await session.reset();

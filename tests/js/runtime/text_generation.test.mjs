@@ -167,6 +167,22 @@ test("leaving_the_loop_keeps_the_model_usable", async () => {
   assert.equal((await collect(model, "The sky")).text, " is blue.");
 });
 
+test("the_logits_of_an_answer_share_one_array", async () => {
+  const { model, session } = createModel();
+  const prefill = session.prefill.bind(session);
+  /** @type {(Float32Array | undefined)[]} */
+  const offered = [];
+  session.prefill = async (ids, into) => {
+    offered.push(into);
+    into?.set(await prefill(ids));
+    return into ?? prefill(ids);
+  };
+  await collect(model, "The sky");
+  assert.ok(offered.length > 4);
+  assert.equal(new Set(offered.slice(2)).size, 1);
+  assert.ok(offered[2] instanceof Float32Array);
+});
+
 test("seed_decides_the_answer", async () => {
   const { model } = createModel();
   const options = { temperature: 3, maxNewTokens: 12 };
