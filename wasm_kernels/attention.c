@@ -3,6 +3,7 @@
    results are combined (Flash-Decoding, Dao et al. 2023). */
 #include "featherweight_kernels.h"
 #include "float_math.h"
+#include "distance_bias.h"
 #include "kv_cache.h"
 
 #define GROUP 4 /* queries per pass */
@@ -13,6 +14,7 @@ typedef struct {
   float query[GROUP][FW_MAX_HEAD_DIM], acc[GROUP][FW_MAX_HEAD_DIM], scores[GROUP][KEY_BLOCK];
   float maximum[GROUP], total[GROUP], factor[GROUP];
   uint32_t begin[GROUP], end[GROUP]; /* the keys that a query sees */
+  distance_bias bias[GROUP];
 } query_group;
 
 /* Vectors of 4 that a pass handles at once: the queries' sums and factors have to fit 15 registers beside them. */
@@ -113,6 +115,7 @@ INLINE void attend_group(const fw_kv_cache *cache, uint32_t kv_head, query_group
     }
     for (uint32_t i = 0; i < count; i++) {
       if (type != FW_KV_F32 || softcap != 0.0f) shape_scores(g->scores[i], page.key_scales + token, type, softcap);
+      if (g->bias[i].table) add_distance_bias(&g->bias[i], key, g->scores[i]);
       soften(g, i, clamp_u32(g->begin[i], key, key + used) - key, clamp_u32(g->end[i], key, key + used) - key);
       for (uint32_t lane = 0; lane < KEY_BLOCK && type != FW_KV_F32; lane += 4) {
         const f32x4 gain = type == FW_KV_I8 ? load_f32x4(page.value_scales + token + lane) : splat_f32(gain_of(type));
@@ -179,6 +182,7 @@ EXPORT void fw_attend(const fw_kv_cache *cache, const fw_attention *a, uint32_t 
       const float *source = q + (size_t)row * q_stride + (size_t)head * dim;
       for (uint32_t d = 0; d < dim; d++) g.query[i][d] = source[d] * a->scale * gain, g.acc[i][d] = 0;
       g.maximum[i] = LOWEST, g.total[i] = 0;
+      g.bias[i] = distance_bias_of(a, head, row);
       visible_keys(a, row, &g.begin[i], &g.end[i]);
       g.begin[i] = clamp_u32(g.begin[i], first_key, last_key), g.end[i] = clamp_u32(g.end[i], first_key, last_key);
       if (g.begin[i] < begin) begin = g.begin[i];

@@ -23,6 +23,7 @@ INLINE f32x4 apply(uint32_t function, f32x4 factor, f32x4 a, f32x4 b) {
     case FW_GELU: return gelu(a);
     case FW_GELU_TANH: return gelu_tanh(a);
     case FW_SOFT_CAP: return factor * tanh_f32x4(a / factor);
+    case FW_CLIP: return -max_f32x4(-max_f32x4(a, -factor), -factor);
     case FW_QUICK_GELU + FW_GATED: return a * sigmoid_f32x4(factor * a) * b;
     case FW_GELU + FW_GATED: return gelu(a) * b;
     case FW_GELU_TANH + FW_GATED: return gelu_tanh(a) * b;
@@ -60,6 +61,7 @@ EXPORT void fw_elementwise(uint32_t function, float factor, const float *a, uint
     UNARY(FW_GELU);
     UNARY(FW_GELU_TANH);
     UNARY(FW_SOFT_CAP);
+    UNARY(FW_CLIP);
     BINARY(FW_QUICK_GELU + FW_GATED);
     BINARY(FW_GELU + FW_GATED);
     BINARY(FW_GELU_TANH + FW_GATED);

@@ -103,9 +103,9 @@ void fw_normalize(const float *x, uint32_t x_stride, const float *skip, uint32_t
                   float epsilon, uint32_t centered);
 
 /* FW_SCALE: factor * a. FW_QUICK_GELU: a * sigmoid(factor * a), SiLU when factor is 1. FW_GELU is the exact form,
-   FW_GELU_TANH its approximation by tanh. FW_SOFT_CAP: factor * tanh(a / factor). Of b only FW_ADD, FW_SUB and FW_MUL
+   FW_GELU_TANH its approximation by tanh. FW_SOFT_CAP: factor * tanh(a / factor). FW_CLIP: a within +-factor. Of b only FW_ADD, FW_SUB and FW_MUL
    read, and every function with FW_GATED added: its result times b. */
-enum { FW_COPY, FW_ADD, FW_SUB, FW_MUL, FW_SCALE, FW_RELU, FW_QUICK_GELU, FW_GELU, FW_GELU_TANH, FW_SOFT_CAP };
+enum { FW_COPY, FW_ADD, FW_SUB, FW_MUL, FW_SCALE, FW_RELU, FW_QUICK_GELU, FW_GELU, FW_GELU_TANH, FW_SOFT_CAP, FW_CLIP };
 #define FW_GATED 16
 
 /* y[r] = function(a[r], b[r]); a stride of 0 repeats one row. y is contiguous. */
@@ -137,10 +137,15 @@ void fw_append_kv(const fw_kv_cache *cache, float *q, uint32_t q_stride, float *
 
 /* Consecutive rows of one sequence and the slots that they see: `keys` from key_base (a multiple of 32) on. The last row
    sees all of them, with `causal` each row before it one less; with a `window` only the last so many. Scores are
-   (q . k) * scale, and softcap * tanh(score / softcap) when softcap is not 0. */
+   (q . k) * scale, and softcap * tanh(score / softcap) when softcap is not 0; bias, null for none, adds to the score of
+   head h bias[h][d + bias_width / 2], where d is how far the key stands behind the query. The first row is number
+   `position` of its sequence; what lies within FW_BIAS_MARGIN of either end of the table stands for all beyond. */
+#define FW_BIAS_MARGIN 32
 typedef struct {
   uint32_t rows, heads_per_kv, key_base, keys, causal, window;
   float scale, softcap;
+  uint32_t position, bias_width;
+  const float *bias;
 } fw_attention;
 
 /* Attention of the query heads of one KV head, over all keys when partials is null. Otherwise over one of

@@ -22,12 +22,12 @@ enum { FW_ROWS_ALL, FW_ROWS_LAST, FW_ROWS_FIRST, FW_ROWS_KINDS };
 
 typedef struct {
   uint32_t op, rows_kind;
-  uint32_t mode; /* function, bits, affine, causal or centered, as the operator's kernel reads it */
+  uint32_t mode; /* function, bits, affine, centered or what is seen, as the operator's kernel reads it */
   uintptr_t input;
   uint32_t input_stride;
   uintptr_t second; /* ids, skip, keys, or b */
   uint32_t second_stride;
-  uintptr_t weight, bias;
+  uintptr_t weight, bias; /* bias of attention: [heads][width], by distance */
   uintptr_t third; /* skip_bias or values */
   uint32_t third_stride;
   uintptr_t output;
@@ -42,9 +42,13 @@ typedef struct {
   uintptr_t cosine, sine;
 } fw_step;
 
-/* A run of consecutive rows of one sequence, for attention. */
+/* What the rows of an attention step see, its mode: all of their own sequence, that up to themselves, or all of the text
+   that an encoder read, whose keys and values lie from slot 0 on. */
+enum { FW_SEES_ALL, FW_SEES_PAST, FW_SEES_TEXT };
+
+/* A run of consecutive rows of one sequence, for attention; the first is number `position` of it. */
 typedef struct {
-  uint32_t first_row, rows, key_base, keys;
+  uint32_t first_row, rows, key_base, keys, position, text_keys;
 } fw_tile;
 
 typedef struct {

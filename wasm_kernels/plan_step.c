@@ -37,8 +37,20 @@ static fw_kv_cache cache_of(const fw_plan *plan, const fw_step *s) {
 }
 
 static fw_attention attention_of(const fw_step *s, const fw_tile *tile) {
-  return (fw_attention){tile->rows, s->heads / s->kv_heads, tile->key_base, tile->keys, s->mode, s->window, s->scale,
-                        s->softcap};
+  const uint32_t over_text = s->mode == FW_SEES_TEXT;
+  return (fw_attention){
+      .rows = tile->rows,
+      .heads_per_kv = s->heads / s->kv_heads,
+      .key_base = over_text ? 0 : tile->key_base,
+      .keys = over_text ? tile->text_keys : tile->keys,
+      .causal = s->mode == FW_SEES_PAST,
+      .window = s->window,
+      .scale = s->scale,
+      .softcap = s->softcap,
+      .position = tile->position,
+      .bias_width = s->width,
+      .bias = (const float *)s->bias,
+  };
 }
 
 /* A single tile, as in decoding, leaves threads idle: it is cut along the keys too. The cut depends on nothing but the

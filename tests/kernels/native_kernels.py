@@ -36,6 +36,9 @@ class Attention(ctypes.Structure):
         ("window", ctypes.c_uint32),
         ("scale", ctypes.c_float),
         ("softcap", ctypes.c_float),
+        ("position", ctypes.c_uint32),
+        ("bias_width", ctypes.c_uint32),
+        ("bias", ctypes.c_void_p),
     )
 
 

@@ -9,6 +9,7 @@ F32, F16, I8 = 0, 1, 2
 # Largest error of an output whose values are standard normal: what rounding keys and values to the type costs.
 TOLERANCE = {F32: 2e-5, F16: 3e-3, I8: 6e-2}
 EXTRA = 2
+BIAS_MARGIN = 32
 
 
 class PagedCache:
@@ -30,8 +31,8 @@ def rotated(x: np.ndarray, cosine: np.ndarray, sine: np.ndarray) -> np.ndarray:
     return np.concatenate([a * c - b * s, b * c + a * s, rest], axis=-1)
 
 
-def plain_attention(q, k, v, *, causal: bool, window: int, softcap: float) -> np.ndarray:
-    """q [rows, heads, dim], k and v [keys, kv_heads, dim]."""
+def plain_attention(q, k, v, *, causal: bool, window: int, softcap: float, learned=None) -> np.ndarray:
+    """q [rows, heads, dim], k and v [keys, kv_heads, dim], learned [heads, distances from -reach to reach]."""
     rows, heads, dim = q.shape
     keys, kv_heads, _ = k.shape
     k, v = (np.repeat(x, heads // kv_heads, axis=1) for x in (k, v))
@@ -40,6 +41,10 @@ def plain_attention(q, k, v, *, causal: bool, window: int, softcap: float) -> np
         scores = softcap * np.tanh(scores / softcap)
     last = np.arange(keys - rows, keys)[:, None] if causal else np.full((rows, 1), keys - 1)
     at = np.arange(keys)[None]
+    if learned is not None:
+        reach = learned.shape[1] // 2
+        distance = at - np.arange(keys - rows, keys)[:, None]
+        scores = scores + learned[:, np.clip(distance, -reach, reach) + reach]
     hidden = (at > last) | ((at <= last - window) if window else False)
     scores = np.where(hidden[None], -np.inf, scores)
     weights = np.exp(scores - scores.max(-1, keepdims=True))
@@ -48,7 +53,7 @@ def plain_attention(q, k, v, *, causal: bool, window: int, softcap: float) -> np
 
 def run(
     kernels, rng, *, rows, keys, heads, kv_heads, dim, kind, causal=1, base=0, sharpness=1.0, window=0, softcap=0.0,
-    rotary_dim=None, ranges=False,
+    rotary_dim=None, ranges=False, learned=None,
 ):  # fmt: skip
     """Append ``keys`` tokens from slot ``base`` on and let the last ``rows`` of them attend."""
     cache = PagedCache(kernels, -(-(base + keys) // PAGE_TOKENS), kv_heads, dim, kind)
@@ -59,7 +64,7 @@ def run(
     cosine, sine = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
     exact = plain_attention(
         rotated(q, cosine, sine)[keys - rows :], rotated(k, cosine, sine), v.astype(np.float64),
-        causal=bool(causal), window=window, softcap=softcap,
+        causal=bool(causal), window=window, softcap=softcap, learned=learned,
     )  # fmt: skip
     positions, slots = np.arange(keys, dtype=np.uint32), np.arange(base, base + keys, dtype=np.uint32)
     widths = (q, heads * dim, k, kv_heads * dim, v, kv_heads * dim)
@@ -68,6 +73,9 @@ def run(
     y = np.full((rows, heads, dim), 7.0, np.float32)
     last = np.ascontiguousarray(q[keys - rows :])
     shape = Attention(rows, heads // kv_heads, base, keys, causal, window, float(dim**-0.5), softcap)
+    if learned is not None:
+        bias = np.pad(learned, ((0, 0), (BIAS_MARGIN, BIAS_MARGIN)), mode="edge").astype(np.float32)
+        shape.position, shape.bias_width, shape.bias = keys - rows, bias.shape[1], bias.ctypes.data
     sides = (last, heads * dim, y, heads * dim)
     for head in range(kv_heads):
         if not ranges:
@@ -131,6 +139,16 @@ def test_a_window_leaves_ranges_out(kernels):
     windowed = Attention(1, 1, 0, 2000, 1, 100, 1.0, 0.0)
     assert kernels.attend_ranges(full) == 8
     assert kernels.attend_ranges(windowed) == 1
+
+
+@pytest.mark.parametrize("kind", [F32, F16, I8])
+@pytest.mark.parametrize("causal", [0, 1])
+@pytest.mark.parametrize(("rows", "keys", "reach"), [(1, 1, 4), (5, 37, 3), (3, 300, 128), (40, 70, 1), (2, 90, 200)])
+def test_scores_get_a_bias_by_distance(kernels, rng, kind, causal, rows, keys, reach):
+    learned = rng.standard_normal((6, 2 * reach + 1)) * 3
+    shape = {"rows": rows, "keys": keys, "heads": 6, "kv_heads": 2, "dim": 16}
+    y, exact = run(kernels, rng, **shape, kind=kind, causal=causal, base=224, learned=learned)
+    np.testing.assert_allclose(y, exact, rtol=0, atol=TOLERANCE[kind])
 
 
 @pytest.mark.parametrize("softcap", [0.5, 50.0])

@@ -32,6 +32,7 @@ FUNCTIONS = {
     7: gelu,
     8: gelu_tanh,
     9: lambda a, b: FACTOR * np.tanh(a / FACTOR),
+    10: lambda a, b: np.clip(a, -FACTOR, FACTOR),
     GATED + 5: lambda a, b: np.maximum(a, 0) * b,
     GATED + 6: lambda a, b: quick_gelu(a, b) * b,
     GATED + 7: lambda a, b: gelu(a, b) * b,
