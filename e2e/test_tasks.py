@@ -132,7 +132,7 @@ def test_encoder_decoders_answer(directories: Path, found: Any, name: str, start
         answer.append(int(session.run(np.array([answer[-1:]]))[0, -1].argmax()))
     result = found[f"{name}-text2text-generation"]
     assert result["value"] == answer[1:]
-    assert result["backend"] == "ort-wasm"  # our own engine has no place for two graphs
+    assert result["backend"] == "wasm"
 
 
 def test_other_tasks_are_refused(found: Any) -> None:

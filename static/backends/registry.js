@@ -47,10 +47,7 @@ const ROWS = [
   },
   {
     name: "wasm",
-    obstacle: (facts, variant) => {
-      if (!facts.simd) return "this browser has no WebAssembly SIMD";
-      return variant.encoder ? "the engine runs one graph, and an encoder-decoder has two" : null;
-    },
+    obstacle: (facts) => (facts.simd ? null : "this browser has no WebAssembly SIMD"),
     automatic: () => true,
     open: async () => (await import("./wasm.js")).wasm,
   },

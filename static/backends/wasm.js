@@ -1,9 +1,8 @@
 /** Owns the backend that runs on the project's own kernels (static/engine). */
 
-import { EngineDecoderSession } from "../engine/decoder_session.js";
-import { EngineEncoderSession } from "../engine/encoder_session.js";
 import { loadEngine } from "../engine/engine.js";
 import { instantiateKernels, kernelFile } from "../engine/kernels.js";
+import { openSession } from "../engine/sessions.js";
 import { FeatherweightError } from "../errors.js";
 
 /**
@@ -20,9 +19,14 @@ export const wasm = { name: "wasm", load };
 /** @param {VariantContext} context @param {BackendOptions} options @returns {Promise<Session>} */
 async function load({ variant, files }, { threads, mostThreads, contextLength, kvDtype, signal }) {
   const shared = globalThis.crossOriginIsolated === true;
-  const [module, graph] = await Promise.all([compileKernels(kernelFile(shared), signal), files.read(variant.graph)]);
+  const [module, graph, encoder] = await Promise.all([
+    compileKernels(kernelFile(shared), signal),
+    files.read(variant.graph),
+    variant.encoder ? files.read(variant.encoder.graph) : undefined,
+  ]);
   const folder = variant.graph.slice(0, variant.graph.lastIndexOf("/") + 1);
   const engine = await loadEngine(graph, {
+    encoder,
     module,
     kernels: await instantiateKernels(module, shared),
     threads: shared ? (mostThreads ?? threads) : 1,
@@ -32,11 +36,12 @@ async function load({ variant, files }, { threads, mostThreads, contextLength, k
     readShards: (locations, take) =>
       files.stream(listed(variant, folder, locations), (path, offset, bytes) => take(path.slice(folder.length), offset, bytes)),
   });
-  return engine.plan.model.decoder ? new EngineDecoderSession(engine) : new EngineEncoderSession(engine);
+  return openSession(engine);
 }
 
 /** A graph may name only shards that the manifest lists. @param {VariantContext["variant"]} variant @param {string} folder @param {readonly string[]} locations */
-function listed({ shards }, folder, locations) {
+function listed(variant, folder, locations) {
+  const shards = [...(variant.encoder?.shards ?? []), ...variant.shards];
   const stranger = locations.find((location) => !shards.includes(folder + location));
   if (stranger === undefined) return locations.map((location) => folder + location);
   throw new FeatherweightError("unsupported", `The graph names ${stranger}, which the manifest does not list. Convert the model again.`, {

@@ -13,6 +13,7 @@ const MEASURED_ROWS = 8;
 
 /**
  * @typedef {object} EngineOptions
+ * @property {Uint8Array} [encoder] bytes of the graph that reads what `graph` answers, of an encoder-decoder
  * @property {WebAssembly.Module} module the compiled kernels
  * @property {import("./kernels.js").Kernels} kernels an instance of them
  * @property {number} threads more than 1 only where the kernels' memory is shared
@@ -23,6 +24,17 @@ const MEASURED_ROWS = 8;
  *   names that the graph gives them: gives every byte once, in any order
  * @property {() => import("./thread_pool.js").ThreadHandle} [createWorker]
  */
+
+/**
+ * What a plan has room for, by the tokens that a sequence may have. Those of an encoder each start at an aligned slot: in
+ * the worst case all have one token. An answer follows its text.
+ * @type {Record<import("./lower_model.js").LoweredModel["kind"], (limit: number) => {maxRows: number, maxSlots: number}>}
+ */
+const SIZES = {
+  decoder: (limit) => ({ maxRows: DECODER_ROWS, maxSlots: limit }),
+  encoder: (limit) => ({ maxRows: Math.max(ENCODER_ROWS, limit), maxSlots: Math.max(ENCODER_ROWS, limit) * alignedSlots(1) }),
+  "encoder-decoder": (limit) => ({ maxRows: limit, maxSlots: alignedSlots(limit) + limit }),
+};
 
 /** @typedef {(location: string, offset: number, bytes: Uint8Array) => void} TakeWeights */
 
@@ -36,28 +48,26 @@ const MEASURED_ROWS = 8;
 
 /** A short run that costs what real ones cost; it leaves nothing in the cache that is read. @param {Plan} plan @returns {() => void} */
 function standIn(plan) {
-  const rows = plan.model.decoder ? 1 : MEASURED_ROWS;
-  const ids = new Array(rows).fill(0);
-  const segment = { ids, positions: [...ids.keys()], slot: 0, past: 0 };
-  const end = plan.stepsOf(MEASURED_WEIGHTS);
-  return () => void plan.run([segment], false, { end });
+  const { kind, answer: begin } = plan.model;
+  const ids = new Array(kind === "encoder" ? MEASURED_ROWS : 1).fill(0);
+  const segment = { ids, positions: [...ids.keys()], slot: 0, past: 0, text: kind === "encoder-decoder" ? 1 : 0 };
+  const end = plan.stepsOf(MEASURED_WEIGHTS, begin);
+  return () => void plan.run([segment], false, { begin, end });
 }
 
 /**
- * @param {Uint8Array} graph bytes of the `.onnx` file
+ * @param {Uint8Array} graph bytes of the `.onnx` file; of an encoder-decoder those of the decoder
  * @param {EngineOptions} options
  * @returns {Promise<Engine>}
  * @throws {FeatherweightError} unsupported before a shard is read, where the engine cannot run the graph; out_of_memory
  */
-export async function loadEngine(graph, { module, kernels, threads, measure = false, contextLength, kvDtype, readShards, createWorker }) {
+export async function loadEngine(graph, { encoder, module, kernels, threads, measure = false, contextLength, kvDtype, readShards, createWorker }) {
   // The scripts of the threads start while the graph is read.
   const pool = new ThreadPool(kernels, threads - 1, createWorker);
   try {
-    const model = lowerModel(graph, kernels, { kvDtype, contextLength });
+    const model = lowerModel(graph, kernels, { kvDtype, contextLength, encoder });
     const limit = Math.min(contextLength, model.positions);
-    const maxRows = model.decoder ? DECODER_ROWS : Math.max(ENCODER_ROWS, limit);
-    // Sequences of an encoder each start at an aligned slot: in the worst case all have one token.
-    const maxSlots = model.decoder ? limit : maxRows * alignedSlots(1);
+    const { maxRows, maxSlots } = SIZES[model.kind](limit);
     const weights = kernels.memory.allocate(model.weights.bytes);
     const plan = new Plan(kernels, model, { weights, maxRows, maxSlots });
     const joined = pool.join(module, plan.address);

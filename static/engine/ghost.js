@@ -45,8 +45,9 @@ export async function ghostRun(graph, { module, kernels, threads, contextLength,
   const { model, bytes } = inWindow(real);
   const weights = kernels.memory.allocate(bytes);
   kernels.memory.bytes().fill(FILL, weights, weights + bytes);
-  const maxRows = model.decoder ? DECODER_ROWS : Math.max(DECODER_ROWS, promptTokens);
-  const maxSlots = model.decoder ? Math.min(contextLength, model.positions) : alignedSlots(promptTokens);
+  const decoder = model.kind === "decoder";
+  const maxRows = decoder ? DECODER_ROWS : Math.max(DECODER_ROWS, promptTokens);
+  const maxSlots = decoder ? Math.min(contextLength, model.positions) : alignedSlots(promptTokens);
   const plan = new Plan(kernels, model, { weights, maxRows, maxSlots });
   const pool = new ThreadPool(kernels, threads - 1, createWorker);
   /** @param {number} tokens @param {number} before @returns {number} seconds */
@@ -71,8 +72,8 @@ export async function ghostRun(graph, { module, kernels, threads, contextLength,
     await pool.join(module, plan.address);
     pool.use(threads);
     const prefill = await middle(WARM_RUNS + 3, () => run(promptTokens, 0));
-    const decode = model.decoder ? await middle(WARM_RUNS + DECODE_RUNS, () => run(1, Math.min(past, maxSlots - 1))) : null;
-    if (model.decoder) plan.reserveSlots(maxSlots);
+    const decode = decoder ? await middle(WARM_RUNS + DECODE_RUNS, () => run(1, Math.min(past, maxSlots - 1))) : null;
+    if (decoder) plan.reserveSlots(maxSlots);
     return { prefill_s: prefill, decode_s: decode, memory_bytes: kernels.memory.top - bytes + real.weights.bytes };
   } finally {
     pool.stop();

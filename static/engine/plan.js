@@ -19,6 +19,7 @@ import { FLOAT_FIELDS, OP, PAGE_TOKENS, PARTIAL_EXTRA, PLAN, ROWS, SLOT_ALIGNMEN
  * @property {number} slot of the first token of the sequence, a multiple of SLOT_ALIGNMENT
  * @property {number} past tokens of the sequence in the cache
  * @property {number} [unseen] tokens at the end whose keys no row sees
+ * @property {number} [text] tokens of the text that a sequence of an encoder-decoder answers, which are in the cache
  * @property {number} [first] row of the first token, which classifiers read; 0 unless it is unseen
  */
 
@@ -62,8 +63,7 @@ export class Plan {
     this.outputAddresses = this.#writeSteps(steps, weights);
     this.pageBytes = model.cache.pageBytes;
     const attention = model.steps.filter(({ op }) => op === OP.ATTEND);
-    this.causal = attention.some(({ mode }) => mode === 1);
-    this.#reservePartials(words, attention, model.decoder ? maxSlots : maxRows);
+    this.#reservePartials(words, attention, model.kind === "encoder" ? maxRows : maxSlots);
   }
 
   /**
@@ -97,7 +97,7 @@ export class Plan {
    * @param {readonly Segment[]} segments none of them empty; ids and positions are within the model's tables
    * @param {boolean} wantsLast whether the rows behind the last token are computed (logits)
    * @param {{begin?: number, end?: number}} [part] some of the steps; all by default
-   * @returns {Float32Array[]} views of the outputs, good until the next run
+   * @returns {Float32Array[]} views of the outputs, good until the next run; none when it ends before them
    */
   run(segments, wantsLast, { begin = 0, end = this.model.steps.length } = {}) {
     const rows = segments.reduce((sum, { ids }) => sum + ids.length, 0);
@@ -128,15 +128,16 @@ export class Plan {
     words[PLAN.ROWS + ROWS.FIRST] = segments.length;
     words[PLAN.TILE_COUNT] = this.#writeTiles(segments);
     this.kernels.fw_plan_run(this.address, begin, end);
+    if (end < this.model.steps.length) return [];
     return this.model.outputs.map(({ value: { rowsKind, width } }, at) =>
       memory.floats(this.outputAddresses[at], width * [rows, 1, segments.length][rowsKind]),
     );
   }
 
-  /** How many steps from the first on multiply by about so many weights. @param {number} weights */
-  stepsOf(weights) {
+  /** The steps behind `begin` up to that by which they have multiplied by about so many weights. @param {number} weights @param {number} begin */
+  stepsOf(weights, begin) {
     const { steps } = this.model;
-    let end = 0;
+    let end = begin;
     for (let sum = 0; end < steps.length && sum < weights; end++) sum += Number(steps[end].columns ?? 0) * Number(steps[end].width ?? 0);
     return end;
   }
@@ -146,11 +147,12 @@ export class Plan {
     const tiles = this.kernels.memory.words(this.tables.tiles, TILE_WORDS * this.maxRows);
     let count = 0;
     let row = 0;
-    for (const { ids, slot, past, unseen = 0 } of segments) {
+    for (const { ids, slot, past, unseen = 0, text = 0 } of segments) {
+      const causal = this.model.kind === "decoder" || text > 0;
       for (let first = 0; first < ids.length; first += TILE_ROWS) {
         const rows = Math.min(TILE_ROWS, ids.length - first);
-        const keys = past + (this.causal ? first + rows : ids.length - unseen);
-        tiles.set([row + first, rows, slot, keys], TILE_WORDS * count++);
+        const keys = past + (causal ? first + rows : ids.length - unseen);
+        tiles.set([row + first, rows, slot, keys, past + first, text], TILE_WORDS * count++);
       }
       row += ids.length;
     }
@@ -162,7 +164,7 @@ export class Plan {
     const { memory } = this.kernels;
     const { steps, buffers, outputs } = this.model;
     const rows = [this.maxRows, 1, this.maxRows];
-    const sizes = buffers.map(({ bytesPerRow, rowsKind }) => bytesPerRow * rows[rowsKind]);
+    const sizes = buffers.map(({ bytesPerRow, rowsKind, single }) => bytesPerRow * (single ? 1 : rows[rowsKind]));
     const { offsets, bytes } = planArena(lifetimesOf(steps, sizes, outputs.map(({ value }) => value.buffer)));
     const arena = memory.allocate(bytes);
     /** @param {Address} place */

@@ -5,10 +5,11 @@
  *     head_4bit, head_8bit, head_float         the same for one row of a run: logits of the last token, classifiers
  *     attention[_window_N]                     for each token that a row sees (at most N): bytes of its key and value,
  *                                              and the multiply-adds of one row with them
+ *     cross_attention                          the same for each token of the text that a row answers
  *     elementwise                              all else, for every row: bytes read and written
  */
 
-import { FUNCTION, GATED, KV_TYPE, OP, ROWS } from "./plan_format.js";
+import { FUNCTION, GATED, KV_TYPE, OP, ROWS, SEES } from "./plan_format.js";
 
 /**
  * @typedef {{bytes: number, macs: number}} OperatorCost
@@ -55,7 +56,7 @@ export function planCost({ steps, weights }) {
       charge(`${everyRow ? "linear" : "head"}_${product.name}`, columns * Math.ceil(width / BLOCK) * blockBytes, columns * width);
     } else if (op === OP.ATTEND) {
       const scales = kvType === KV_TYPE.I8 ? 2 * FLOAT_BYTES * kvHeads : 0;
-      charge(window ? `attention_window_${window}` : "attention", 2 * kvHeads * headDim * KV_BYTES[kvType] + scales, 2 * heads * headDim);
+      charge(mode === SEES.TEXT ? "cross_attention" : window ? `attention_window_${window}` : "attention", 2 * kvHeads * headDim * KV_BYTES[kvType] + scales, 2 * heads * headDim);
     }
     if (everyRow && !product) charge("elementwise", movedBytes(step, weights.kernels), 0);
   }

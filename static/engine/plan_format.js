@@ -30,9 +30,13 @@ export const FUNCTION = Object.freeze({
   GELU: 7,
   GELU_TANH: 8,
   SOFT_CAP: 9,
+  CLIP: 10,
 });
 /** Added to a function whose result is multiplied by the second operand. */
 export const GATED = 16;
+
+/** What the rows of an attention step see: all of their sequence, that up to themselves, or the text of an encoder. */
+export const SEES = Object.freeze({ ALL: 0, PAST: 1, TEXT: 2 });
 
 /** What the KV cache holds. */
 export const KV_TYPE = Object.freeze({ F32: 0, F16: 1, I8: 2 });
@@ -90,11 +94,13 @@ export const PLAN = Object.freeze({
   WORDS: 21,
 });
 
-export const TILE_WORDS = 4;
+export const TILE_WORDS = 6;
 export const PAGE_TOKENS = 256;
 /** A sequence starts at a multiple of this many slots. */
 export const SLOT_ALIGNMENT = 32;
 export const MAX_HEAD_DIM = 256;
+/** Entries at both ends of a bias by distance that stand for all beyond. */
+export const BIAS_MARGIN = 32;
 /** Floats that a query over a range of keys leaves beside its head. */
 export const PARTIAL_EXTRA = 2;
 /** Rows that one attention job takes. */

@@ -6,7 +6,7 @@
 import { Graph } from "./graph.js";
 import { emitAttention } from "./lowering/attention.js";
 import { LoweringContext, emitElementwise, read } from "./lowering/context.js";
-import { FUNCTION, GATED, KV_TYPE, OP, ROWS } from "./plan_format.js";
+import { FUNCTION, GATED, KV_TYPE, OP, ROWS, SEES } from "./plan_format.js";
 import { WeightLayout } from "./weight_layout.js";
 
 /**
@@ -86,8 +86,9 @@ export function probeModel(kernels, weightBytes) {
     buffers: context.buffers,
     weights: layout,
     outputs: [{ name: "input", value: input }],
-    cache: /** @type {import("./lowering/context.js").CacheShape} */ (context.cache),
-    decoder: true,
+    cache: context.cache,
+    kind: /** @type {const} */ ("decoder"),
+    answer: 0,
     vocabulary: 1,
     positions: PROBE_CONTEXT,
     types: Infinity,
@@ -119,7 +120,7 @@ function emitAttentions(context) {
   const k = context.define("k", KV_HEADS * HEAD_DIM, ROWS.ALL);
   const v = context.define("v", KV_HEADS * HEAD_DIM, ROWS.ALL);
   for (let layer = 0; layer < LAYERS; layer++) {
-    emitAttention(context, node(`attention${layer}`), [q, k, v], { heads: HEADS, kvHeads: KV_HEADS, causal: true });
+    emitAttention(context, node(`attention${layer}`), [q, k, v], { heads: HEADS, kvHeads: KV_HEADS, sees: SEES.PAST });
   }
   return { bytes: LAYERS * 2 * KV_HEADS * HEAD_DIM * 2, macs: LAYERS * 2 * HEADS * HEAD_DIM };
 }

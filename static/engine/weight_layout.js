@@ -32,6 +32,8 @@ export class WeightLayout {
     this.literals = [];
     /** @type {Map<string, number>} */
     this.known = new Map();
+    /** @type {Map<Initializer, number>} */
+    this.inner = new Map();
   }
 
   /** @param {number} bytes @returns {number} offset */
@@ -43,14 +45,14 @@ export class WeightLayout {
 
   /** Several matrices side by side, packed for the kernels. @param {LinearWeight[]} weights @returns {number} offset */
   matrix(weights) {
-    return this.#once(`matrix ${weights.map(identity).join(" | ")}`, () =>
+    return this.#once(`matrix ${weights.map((weight) => this.#identity(weight)).join(" | ")}`, () =>
       weights[0].kind === "nbits" ? this.#nbits(weights) : this.#floats(weights),
     );
   }
 
   /** A float table [columns, inner] as it is. @param {LinearWeight} weight @returns {number} offset */
   table(weight) {
-    return this.#once(`table ${identity(weight)}`, () => {
+    return this.#once(`table ${this.#identity(weight)}`, () => {
       const offset = this.reserve(4 * weight.columns * weight.inner);
       let at = offset;
       for (const part of weight.values) {
@@ -63,9 +65,27 @@ export class WeightLayout {
 
   /** A float vector. @param {Initializer} initializer @returns {number} offset */
   vector(initializer) {
-    return this.#once(`vector ${initializer.name}`, () => {
+    return this.#once(`vector ${this.#name(initializer)}`, () => {
       const offset = this.reserve(4 * initializer.dims.reduce((product, size) => product * size, 1));
       this.#copy(initializer, offset);
+      return offset;
+    });
+  }
+
+  /** Rows of a float matrix [rows, width], chosen one by one, as columns [width][chosen]. @param {Initializer} initializer @param {readonly number[]} chosen @returns {number} offset */
+  chosenRows(initializer, chosen) {
+    const width = initializer.dims[1];
+    return this.#once(`rows ${this.#name(initializer)} ${chosen}`, () => {
+      const offset = this.reserve(4 * chosen.length * width);
+      this.#floatRows(initializer, 1, ({ memory }, base, source, first, count) => {
+        const rows = new Float32Array(memory.bytes().slice(source, source + 4 * count * width).buffer);
+        const columns = memory.floats(base + offset, chosen.length * width);
+        for (const [at, row] of chosen.entries()) {
+          if (row < first || row >= first + count) continue;
+          for (let column = 0; column < width; column++) columns[column * chosen.length + at] = rows[(row - first) * width + column];
+        }
+        return Number(rows.every(Number.isFinite));
+      });
       return offset;
     });
   }
@@ -189,6 +209,21 @@ export class WeightLayout {
     });
   }
 
+  /** All that decides how a weight is placed: only what is the same in every respect may share a place. @param {LinearWeight} weight */
+  #identity({ kind, columns, inner, transposed, bits, blockSize, values, scales, offsets, zeroPoints }) {
+    const names = [...values, scales, offsets, zeroPoints].map((initializer) => initializer && this.#name(initializer));
+    return [kind, columns, inner, transposed, bits, blockSize, ...names].join(" ");
+  }
+
+  /** The same for tensors of the same bytes: graphs may name the same part of a file, and use one name for two tensors. @param {Initializer} initializer */
+  #name(initializer) {
+    const { external, dataType, dims } = initializer;
+    if (external) return JSON.stringify([external.location, external.offset, dataType, dims]);
+    const known = this.inner.get(initializer) ?? this.inner.size;
+    this.inner.set(initializer, known);
+    return `#${known}`;
+  }
+
   /** @param {Initializer} initializer @param {number} rows @param {Placement["place"]} place */
   #place(initializer, rows, place) {
     if (initializer.byteLength % rows !== 0) {
@@ -201,10 +236,4 @@ export class WeightLayout {
 /** @param {LinearWeight} weight @returns {number} one of AFFINE */
 export function affineOf({ offsets, zeroPoints }) {
   return offsets ? AFFINE.OFFSETS : zeroPoints ? AFFINE.ZERO_POINTS : AFFINE.SYMMETRIC;
-}
-
-/** All that decides how a weight is placed: only what is the same in every respect may share a place. @param {LinearWeight} weight */
-function identity({ kind, columns, inner, transposed, bits, blockSize, values, scales, offsets, zeroPoints }) {
-  const names = [...values, scales, offsets, zeroPoints].map((initializer) => JSON.stringify(initializer?.name));
-  return [kind, columns, inner, transposed, bits, blockSize, ...names].join(" ");
 }

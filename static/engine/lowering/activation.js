@@ -1,5 +1,6 @@
 /** Owns the lowering of activation functions, alone or multiplied by a second input. */
 
+import { scalarOf } from "../constants.js";
 import { cannotLower } from "../graph.js";
 import { FUNCTION, GATED } from "../plan_format.js";
 import { emitElementwise, sameRows } from "./context.js";
@@ -41,6 +42,13 @@ export function lowerGated(context, node) {
   if (!sameRows(a, b)) throw cannotLower(node, "its inputs differ in shape");
   const { mode, factor } = /** @type {Activation} */ (node.detail);
   emitElementwise(context, node, { mode: mode + GATED, factor, a, b });
+}
+
+/** The bounds are constants; of all that are, only those around 0 have a kernel. @param {LoweringContext} context @param {Node} node */
+export function lowerClip(context, node) {
+  const [low, high] = node.inputs.slice(1).map((input) => scalarOf(context.graph, input));
+  if (!(Number(high) > 0) || low !== -Number(high)) throw cannotLower(node, "only bounds around 0 have a kernel");
+  emitElementwise(context, node, { mode: FUNCTION.CLIP, factor: Number(high), a: context.value(node.inputs[0]) });
 }
 
 /** limit * tanh(x / limit). @param {LoweringContext} context @param {Node} node */

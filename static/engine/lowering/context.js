@@ -31,11 +31,11 @@ import { FUNCTION, OP } from "../plan_format.js";
 
 /** A step before its addresses are numbers; the names are those of STEP_FIELDS. @typedef {Record<string, number | Address>} Step */
 
-/** @typedef {{bytesPerRow: number, rowsKind: number}} Buffer */
+/** `single`: only runs of one row use it. @typedef {{bytesPerRow: number, rowsKind: number, single: boolean}} Buffer */
 
 /** Lowers the operators of one type. @typedef {(context: LoweringContext, node: Node) => void} Lowering */
 
-/** Bytes of a page over all layers, and whether its tokens see only those before them. @typedef {{pageBytes: number, causal: boolean}} CacheShape */
+/** Bytes of a page of the cache, and of those its layers of each kind use, by SEES. @typedef {{pageBytes: number, bytes: [number, number, number]}} CacheShape */
 
 export class LoweringContext {
   /** @param {Graph} graph @param {WeightLayout} weights @param {Readonly<Record<string, Lowering>>} lowerings by operator type @param {{kvType: number, contextLength: number}} limits kvType is one of KV_TYPE */
@@ -49,8 +49,10 @@ export class LoweringContext {
     this.steps = [];
     /** @type {Buffer[]} */
     this.buffers = [];
-    /** @type {CacheShape | null} */
-    this.cache = null;
+    /** @type {CacheShape} */
+    this.cache = { pageBytes: 0, bytes: [0, 0, 0] };
+    /** Whether the steps from here on run for one row at a time. */
+    this.single = false;
     /** Rows of the token table, so that ids can be checked. */
     this.vocabulary = Infinity;
     /** Positions that tables of the model hold. */
@@ -65,6 +67,13 @@ export class LoweringContext {
     this.quantized = new Map();
     /** @type {Map<string, {weight: number, dims: number[]}>} */
     this.tables = new Map();
+  }
+
+  /** A context for another graph, whose steps follow these. @param {Graph} graph @param {number} kvType @returns {LoweringContext} */
+  followedBy(graph, kvType) {
+    const next = new LoweringContext(graph, this.weights, this.lowerings, { kvType, contextLength: this.contextLength });
+    Object.assign(next, { steps: this.steps, buffers: this.buffers });
+    return next;
   }
 
   /** The value of that name, lowered first when it is not there yet. @param {string} name @returns {Value} */
@@ -83,7 +92,7 @@ export class LoweringContext {
 
   /** @param {number} bytesPerRow @param {number} rowsKind @returns {{buffer: number, offset: number}} */
   buffer(bytesPerRow, rowsKind) {
-    this.buffers.push({ bytesPerRow, rowsKind });
+    this.buffers.push({ bytesPerRow, rowsKind, single: this.single });
     return { buffer: this.buffers.length - 1, offset: 0 };
   }
 
@@ -123,7 +132,7 @@ export class LoweringContext {
   /** A float vector of `size` among the initializers. @param {Node} node @param {string} name @param {number} size @returns {Address} */
   vector(node, name, size) {
     const initializer = this.graph.initializers.get(name);
-    if (!initializer || String(initializer.dims) !== String([size]) || ![FLOAT, FLOAT16].includes(initializer.dataType)) {
+    if (!initializer || !isVector(initializer.dims, size) || ![FLOAT, FLOAT16].includes(initializer.dataType)) {
       throw cannotLower(node, `"${name}" is no float vector of ${size}`);
     }
     return { weight: this.weights.vector(initializer) };
@@ -142,6 +151,11 @@ export class LoweringContext {
     this.tables.set(name, table);
     return table;
   }
+}
+
+/** Whether [size], or [1, size], is the shape. @param {readonly number[]} dims @param {number} size */
+export function isVector(dims, size) {
+  return dims.at(-1) === size && (dims.length === 1 || (dims.length === 2 && dims[0] === 1));
 }
 
 /** The fields of a step that read a value. @param {string} field @param {Value} value @returns {Step} */

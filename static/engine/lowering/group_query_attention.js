@@ -1,6 +1,7 @@
 /** Owns the lowering of GroupQueryAttention: causal, over the KV cache, with rotary embedding when the graph asks for it. */
 
 import { cannotLower } from "../graph.js";
+import { SEES } from "../plan_format.js";
 import { emitAttention } from "./attention.js";
 
 /**
@@ -30,7 +31,7 @@ export function lowerGroupQueryAttention(context, node) {
   }
   const inputs = attentionInputs(context, node, heads, kvHeads);
   const rotary = rotates ? rotaryTables(context, node, inputs[0].width / heads) : null;
-  emitAttention(context, node, inputs, { heads, kvHeads, causal: true, window: Math.min(Math.max(0, window), LONGEST), softcap, rotary });
+  emitAttention(context, node, inputs, { heads, kvHeads, sees: SEES.PAST, window: Math.min(Math.max(0, window), LONGEST), softcap, rotary });
 }
 
 /** Queries, keys and values, which may come side by side in one input. @param {LoweringContext} context @param {Node} node @param {number} heads @param {number} kvHeads @returns {Value[]} */

@@ -1,39 +1,53 @@
-/** Owns the lowering of MultiHeadAttention in encoders: bidirectional, with padding left out instead of masked. */
+/** Owns the lowering of MultiHeadAttention: in encoders, in decoders over their cache, and over an encoder's text. */
 
-import { foldConstant } from "../constants.js";
 import { cannotLower } from "../graph.js";
-import { emitAttention } from "./attention.js";
+import { SEES } from "../plan_format.js";
+import { emitAttention, emitKeys, emitQueries } from "./attention.js";
+import { isOwnCache } from "./positions.js";
+import { distanceTable, readScoreBias } from "./score_bias.js";
 
 /**
  * @typedef {import("./context.js").LoweringContext} LoweringContext
  * @typedef {import("../graph.js").Node} Node
  */
 
-/** Below this a score adds nothing to a softmax in float32. */
-const NEGLIGIBLE = -1000;
-
 /** @param {LoweringContext} context @param {Node} node */
 export function lowerMultiHeadAttention(context, node) {
-  const { num_heads: heads, unidirectional = 0 } = /** @type {Record<string, number>} */ (node.attributes);
-  const [, , , bias, paddingMask, scores, ...rest] = node.inputs;
-  if (unidirectional || bias || paddingMask || rest.some(Boolean)) throw cannotLower(node, "its options have no kernel");
-  if (scores && !isPaddingBias(context, scores)) throw cannotLower(node, "its attention_bias is more than padding");
+  const [, , , bias, paddingMask, added = "", ...past] = node.inputs;
+  const heads = headsOf(node);
+  const cached = past.some(Boolean);
+  if (bias || paddingMask || (cached && (past.length !== 2 || !past.every((name) => context.graph.inputs.has(name) && isOwnCache(name))))) {
+    throw cannotLower(node, "its options have no kernel");
+  }
+  const { causal, distances } = readScoreBias(context, node, added);
+  if (causal !== cached) throw cannotLower(node, cached ? "its rows see later ones" : "it has no cache for the rows that see only those before");
   const inputs = node.inputs.slice(0, 3).map((input) => context.value(input));
-  emitAttention(context, node, inputs, { heads, kvHeads: heads, causal: false });
+  const table = distances && distanceTable(context, node, distances, heads);
+  emitAttention(context, node, inputs, { heads, kvHeads: heads, sees: causal ? SEES.PAST : SEES.ALL, distances: table });
 }
 
 /**
- * Expand(Mul(Sub(1, Cast(Unsqueeze(attention_mask))), low)): 0 for tokens, low for padding. The engine runs only
- * the tokens, which is the same because exp(low) is 0.
+ * Keys and values of an encoder's text into the cache, once for all queries.
  * @param {LoweringContext} context
- * @param {string} name
+ * @param {Node} node CrossAttention
  */
-function isPaddingBias({ graph }, name) {
-  const mul = graph.made(graph.made(name, "Expand")?.inputs[0], "Mul");
-  const sub = graph.made(mul?.inputs[0], "Sub");
-  const wide = graph.made(graph.made(sub?.inputs[1], "Cast")?.inputs[0], "Unsqueeze");
-  if (!mul || !sub || wide?.inputs[0] !== "attention_mask") return false;
-  const low = foldConstant(graph, mul.inputs[1])?.data;
-  const one = foldConstant(graph, sub.inputs[0])?.data;
-  return low?.length === 1 && low[0] < NEGLIGIBLE && one?.length === 1 && one[0] === 1;
+export function storeText(context, node) {
+  const inputs = node.inputs.slice(1, 3).map((input) => context.value(input));
+  node.detail.place = emitKeys(context, node, inputs, { kvHeads: headsOf(node), sees: SEES.TEXT });
+}
+
+/** Queries over the text that is stored. @param {LoweringContext} context @param {Node} node */
+export function lowerCrossAttention(context, node) {
+  const [query, , , bias] = node.inputs;
+  const { causal, distances } = readScoreBias(context, node, bias);
+  if (causal || distances) throw cannotLower(node, "its attention_bias is more than padding");
+  const heads = headsOf(node);
+  emitQueries(context, node, context.value(query), node.detail.place, { heads, kvHeads: heads, sees: SEES.TEXT });
+}
+
+/** @param {Node} node */
+function headsOf(node) {
+  const { num_heads: heads, unidirectional = 0 } = /** @type {Record<string, number>} */ (node.attributes);
+  if (unidirectional || !Number.isInteger(heads) || heads < 1) throw cannotLower(node, "its options have no kernel");
+  return heads;
 }

@@ -1,13 +1,13 @@
 /** Owns the table of operators that the engine can lower: a new one is one file and one row. */
 
-import { lowerActivation, lowerGated, lowerSoftCap } from "./activation.js";
+import { lowerActivation, lowerClip, lowerGated, lowerSoftCap } from "./activation.js";
 import { lowerAlias, lowerReshape } from "./alias.js";
 import { lowerArithmetic } from "./arithmetic.js";
 import { lowerEmbedding } from "./embedding.js";
 import { lowerGroupQueryAttention } from "./group_query_attention.js";
 import { lowerKeepLast } from "./keep_last.js";
 import { lowerLinear } from "./linear.js";
-import { lowerMultiHeadAttention } from "./multi_head_attention.js";
+import { lowerCrossAttention, lowerMultiHeadAttention } from "./multi_head_attention.js";
 import { lowerLayerNorm, lowerRmsNorm, lowerSkipLayerNorm, lowerSkipRmsNorm } from "./normalization.js";
 import { lowerPick } from "./pick.js";
 import { lowerSplit } from "./split.js";
@@ -16,6 +16,8 @@ import { lowerSplit } from "./split.js";
 export const LOWERINGS = {
   Add: lowerArithmetic,
   Cast: lowerAlias,
+  Clip: lowerClip,
+  CrossAttention: lowerCrossAttention,
   Div: lowerArithmetic,
   Embedding: lowerEmbedding,
   FastGelu: lowerActivation,

@@ -1,7 +1,8 @@
 /** Owns the recognition of what indexes an embedding table: ids, positions of some kind, segments. */
 
-import { foldConstant, scalarOf } from "../constants.js";
+import { scalarOf } from "../constants.js";
 import { cannotLower } from "../graph.js";
+import { isPositions } from "./positions.js";
 
 /**
  * @typedef {import("../graph.js").Graph} Graph
@@ -10,7 +11,7 @@ import { cannotLower } from "../graph.js";
 
 /**
  * Which table of row numbers a node reads.
- * - positions: Unsqueeze(Range(0, length, 1)), or Range(past, past + length, 1) where a cache has a past
+ * - positions: of the run's tokens in their sequence
  * - counted: of tokens that are not `pad`, from pad + 1 on; pad itself for those that are
  * @param {Graph} graph
  * @param {Node} node
@@ -20,26 +21,10 @@ export function rowTable(graph, node) {
   const [indices] = node.inputs;
   if (graph.inputs.has(indices) && indices === "input_ids") return { table: "ids", pad: 0 };
   if (graph.inputs.has(indices) && indices === "token_type_ids") return { table: "types", pad: 0 };
-  if (isPositionRange(graph, indices)) return { table: "positions", pad: 0 };
+  if (isPositions(graph, graph.made(indices, "Unsqueeze")?.inputs[0], "new")) return { table: "positions", pad: 0 };
   const pad = countedPad(graph, indices);
   if (pad !== null) return { table: "counted", pad };
   throw cannotLower(node, "its indices are neither ids nor positions nor segments of tokens");
-}
-
-/** @param {Graph} graph @param {string} name */
-function isPositionRange(graph, name) {
-  const range = graph.made(graph.made(name, "Unsqueeze")?.inputs[0], "Range");
-  if (!range || scalarOf(graph, range.inputs[2]) !== 1) return false;
-  const end = lengthOf(graph, graph.made(range.inputs[1], "Reshape")?.inputs[0]);
-  if (foldConstant(graph, range.inputs[0])?.data[0] === 0) return end === "input_ids";
-  const past = graph.made(graph.made(range.inputs[0], "Reshape")?.inputs[0], "Sub");
-  return end === "attention_mask" && lengthOf(graph, past?.inputs[0]) === "attention_mask" && lengthOf(graph, past?.inputs[1]) === "input_ids";
-}
-
-/** The input whose second axis is measured. @param {Graph} graph @param {string | undefined} name @returns {string | null} */
-function lengthOf(graph, name) {
-  const shape = graph.made(name, "Shape");
-  return shape && shape.attributes.start === 1 && shape.attributes.end === 2 ? shape.inputs[0] : null;
 }
 
 /** The pad of Add(Mul(CumSum(real), real), pad) with real = Cast(Not(Equal(input_ids, pad))). @param {Graph} graph @param {string} name @returns {number | null} */

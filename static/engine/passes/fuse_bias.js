@@ -1,6 +1,7 @@
 /** Owns the fusion of bias vectors into the product before them; activations give theirs up and stay without. */
 
 import { madeNode } from "../graph.js";
+import { isVector } from "../lowering/context.js";
 import { FLOAT, FLOAT16 } from "../onnx_model.js";
 
 /** @typedef {import("../graph.js").Graph} Graph */
@@ -15,7 +16,7 @@ export function fuseBias(graph) {
     const bias = graph.initializers.get(node.inputs[1]);
     if (!linear || !bias || graph.soleConsumer(linear.outputs[0]) !== node) continue;
     const [{ weight, bias: earlier }] = linear.detail.parts;
-    if (earlier || bias.dims.length !== 1 || bias.dims[0] !== weight.columns) continue;
+    if (earlier || !isVector(bias.dims, weight.columns)) continue;
     if (bias.dataType !== FLOAT && bias.dataType !== FLOAT16) continue;
     const output = node.opType === "Add" ? node.outputs[0] : linear.outputs[0];
     graph.replace(

@@ -1,5 +1,6 @@
 /** Owns the order of the graph passes. */
 
+import { formCrossAttention } from "./form_cross_attention.js";
 import { formEmbedding } from "./form_embedding.js";
 import { formLinear } from "./form_linear.js";
 import { fuseAffineBlocks } from "./fuse_affine_blocks.js";
@@ -11,7 +12,7 @@ import { mergeProjections } from "./merge_projections.js";
 /** @typedef {import("../graph.js").Graph} Graph */
 
 /** @type {readonly ((graph: Graph) => void)[]} */
-const PASSES = [fuseAffineBlocks, formLinear, formEmbedding, fuseBias, fuseGated, fuseSoftCap, mergeProjections];
+const PASSES = [fuseAffineBlocks, formLinear, formEmbedding, fuseBias, formCrossAttention, fuseGated, fuseSoftCap, mergeProjections];
 
 /** @param {Graph} graph */
 export function runPasses(graph) {

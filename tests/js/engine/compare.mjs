@@ -5,13 +5,18 @@
  *
  * A job of a decoder: {name, graph, ids, prompt, kvDtype, vocabulary, logits}; `logits` is a file of float32
  * [ids, vocabulary], the first `prompt` ids are given together, the others one by one. A job of an encoder: {name,
- * graph, batch, outputs: {name: {dims, data}}}; `data` is a file of float32, `batch` what a session takes.
- * The answer has for each job {error} or {distances: {build: largest relative distance}, cost}, cost as planCost gives it.
+ * graph, batch, outputs: {name: {dims, data}}}; `data` is a file of float32, `batch` what a session takes. A job of an
+ * encoder-decoder: {name, graph, encoder, text, ids, kvDtype, vocabulary, logits}; `ids` answer the `text`.
+ * The answer has for each job {error} or {distances: {build: largest relative distance}, cost, text}, cost as planCost gives
+ * it; of an encoder-decoder that of the answer, and that of its text.
  */
+import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 
 import { planCost } from "../../../static/engine/plan_cost.js";
 import { BUILDS, openSession } from "./node_engine.mjs";
+
+const CONTEXT = 4096;
 
 /** @param {ArrayLike<number>} found @param {ArrayLike<number>} expected */
 function distance(found, expected) {
@@ -37,6 +42,23 @@ async function decoderDistance(session, { ids, prompt, vocabulary, logits }) {
   return Math.max(...distances);
 }
 
+async function answerDistance(session, { text, ids, vocabulary, logits }) {
+  const expected = await readFloats(logits);
+  const row = (at) => expected.subarray(at * vocabulary, (at + 1) * vocabulary);
+  await assert.rejects(session.decode(ids), RangeError, "an answer to nothing");
+  for (const wrong of [[], [-1], [vocabulary], [0.5]]) await assert.rejects(session.start(wrong), RangeError, `${wrong}`);
+  await assert.rejects(session.start(new Array(CONTEXT + 1).fill(0)), { code: "unsupported" });
+  await session.start(text.slice(4));
+  await session.decode(ids.slice(0, 3));
+  await session.start(text);
+  const distances = [distance(await session.decode(ids), row(ids.length - 1))];
+  await session.start(text);
+  for (const [at, id] of ids.entries()) distances.push(distance(await session.decode([id]), row(at)));
+  return Math.max(...distances);
+}
+
+const DISTANCES = { decoder: decoderDistance, encoder: encoderDistance, "encoder-decoder": answerDistance };
+
 async function encoderDistance(session, { batch, outputs }) {
   const found = await session.encode(batch);
   if (String(Object.keys(found)) !== String(Object.keys(outputs))) throw new Error(`outputs ${Object.keys(found)}`);
@@ -52,14 +74,17 @@ const answers = {};
 for (const job of JSON.parse(await readFile(process.argv[2], "utf8"))) {
   const distances = {};
   let cost;
+  let text;
   try {
     for (const build of BUILDS) {
-      const session = await openSession(job.graph, build, { threads: build.shared ? 2 : 1, contextLength: 4096, kvDtype: job.kvDtype });
-      distances[build.file] = await (session.kind === "decoder" ? decoderDistance : encoderDistance)(session, job);
-      cost = planCost(session.engine.plan.model);
+      const session = await openSession(job.graph, build, { threads: build.shared ? 2 : 1, contextLength: CONTEXT, kvDtype: job.kvDtype, encoder: job.encoder });
+      distances[build.file] = await DISTANCES[session.kind](session, job);
+      const { model } = session.engine.plan;
+      cost = planCost({ ...model, steps: model.steps.slice(model.answer) });
+      text = planCost({ ...model, steps: model.steps.slice(0, model.answer) });
       await session.dispose();
     }
-    answers[job.name] = { distances, cost };
+    answers[job.name] = { distances, cost, text };
   } catch (error) {
     answers[job.name] = { error: error.message };
   }

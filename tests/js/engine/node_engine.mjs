@@ -6,10 +6,9 @@ import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 
-import { EngineDecoderSession } from "../../../static/engine/decoder_session.js";
-import { EngineEncoderSession } from "../../../static/engine/encoder_session.js";
 import { loadEngine } from "../../../static/engine/engine.js";
 import { instantiateKernels } from "../../../static/engine/kernels.js";
+import { openSession as sessionOf } from "../../../static/engine/sessions.js";
 
 // Node 20 hides relaxed SIMD behind a flag, and its baseline compiler gets one of its instructions wrong.
 setFlagsFromString("--experimental-wasm-relaxed-simd");
@@ -70,17 +69,17 @@ export function wholeShards(folder) {
  * @param {string} path
  * @param {{file: string, shared: boolean}} build
  * @param {{threads?: number, measure?: boolean, contextLength?: number, kvDtype?: "fp32" | "fp16" | "int8", readShards?: import("../../../static/engine/engine.js").EngineOptions["readShards"],
- *   below?: number}} [options] below: bytes of memory that are taken before
+ *   encoder?: string, below?: number}} [options] encoder: the file of an encoder-decoder's other graph; below: bytes of memory that are taken before
  */
-export async function openEngine(path, build, { threads = 1, measure = false, contextLength = 1024, kvDtype, readShards = wholeShards(dirname(path)), below = 0 } = {}) {
+export async function openEngine(path, build, { threads = 1, measure = false, contextLength = 1024, kvDtype, readShards = wholeShards(dirname(path)), encoder, below = 0 } = {}) {
   const module = await compileKernels(build.file);
   const kernels = await instantiateKernels(module, build.shared);
   kernels.memory.allocate(below);
-  return loadEngine(await readFile(path), { module, kernels, threads, measure, contextLength, kvDtype, readShards, createWorker });
+  return loadEngine(await readFile(path), { encoder: encoder && (await readFile(encoder)), module, kernels, threads, measure, contextLength, kvDtype, readShards, createWorker });
 }
 
 /** A session on some `.onnx` file; options as for openEngine. */
 export async function openSession(path, build, options = {}) {
   const engine = await openEngine(path, build, options);
-  return engine.plan.model.decoder ? new EngineDecoderSession(engine) : new EngineEncoderSession(engine);
+  return sessionOf(engine);
 }
