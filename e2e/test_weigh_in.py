@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from e2e.conftest import MINILM, SMOLLM2, serving
+from e2e.conftest import SMOLLM2, serving
 
 IMPORT = "const fw = await import('/static/featherweight.js');"
 PROBE_LIMIT_BYTES = 2_000_000
@@ -135,25 +135,3 @@ def test_page_weighs_every_model(page: Page, base_url: str, models: Path) -> Non
     with page.expect_download() as download:
         page.get_by_test_id("profile-button").click()
     assert json.loads(download.value.path().read_text())["format"] == "featherweight-device"
-
-
-def test_a_tab_that_died_is_told_of_and_the_next_try_is_smaller(context: BrowserContext, base_url: str) -> None:
-    page = context.new_page()
-    page.goto(base_url)
-    page.get_by_test_id(f"download-button-{MINILM}").click()
-    expect(page.get_by_test_id("search-button")).to_be_visible()
-    page.goto(f"{base_url}/healthz")
-    page.evaluate(
-        """(entry) => localStorage.setItem("featherweight.journal.intent", JSON.stringify(entry))""",
-        {"id": MINILM, "dtype": "q8", "step": "loading", "contextLength": 512},
-    )
-    page.goto(f"{base_url}/?model={MINILM}&dtype=q8")
-    card = page.get_by_test_id(f"model-card-{MINILM}")
-    expect(card).to_contain_text("did not finish last time")
-    expect(page.get_by_test_id("search-button")).to_be_hidden()
-    card.get_by_text("Details").click()
-    expect(card).to_contain_text('at the step "loading"')
-    card.get_by_test_id("retry-button").click()
-    expect(page.get_by_test_id("search-button")).to_be_visible()
-    kept = page.evaluate("Object.entries(localStorage).filter(([key]) => key.includes('journal'))")
-    assert kept == [[f"featherweight.journal.context.{MINILM}", "512"]]

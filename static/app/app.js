@@ -4,7 +4,7 @@ import { announce } from "./announcer.js";
 import { keepPageOffline, watchConnectivity } from "./connectivity.js";
 import { setUpDevicePanel, showDevice } from "./device_panel.js";
 import { byId } from "./dom.js";
-import { done, intend, plannedContext, takeUnfinished } from "./journal.js";
+import { LOADING_STEPS, done, intend, planSmaller, plannedContext, takeUnfinished } from "./journal.js";
 import { ModelList } from "./model_list.js";
 import { isAbort } from "./problem.js";
 import { restoreSettings, runSettings } from "./settings.js";
@@ -53,16 +53,19 @@ async function weigh(options) {
   list.weigh(device);
 }
 
-/** Opens what the address names, when it is wholly here and the last try did not kill the tab. */
+/** Opens what the address names, when it is wholly here and the last try did not kill the tab: that is told of instead. */
 async function openAddressed() {
+  const unfinished = await takeUnfinished();
+  const died = unfinished && list.find(unfinished.id);
   const { id, dtype } = readAddress();
-  const card = list.find(id);
+  const card = died ?? list.find(id);
   if (!card) return;
-  if (dtype) card.choose(dtype);
+  const plan = died ? planSmaller(unfinished, died.row) : {};
+  const wanted = plan.dtype ?? (died ? unfinished.dtype : dtype);
+  if (wanted) card.choose(wanted);
   await card.weigh();
-  const unfinished = takeUnfinished();
-  if (unfinished?.id === card.row.id) {
-    card.showUnfinished(unfinished, () => open(card));
+  if (died) {
+    card.showUnfinished(unfinished, plan, () => open(card));
   } else if (card.status?.complete) {
     await open(card);
     return;
@@ -84,7 +87,15 @@ async function open(card) {
   list.setLoading(card);
   card.startLoading();
   const contextLength = plannedContext(card.row.id, card.row.context_length);
-  intend({ id: card.row.id, dtype, step: "loading", contextLength });
+  /** @type {import("./journal.js").Step | null} */
+  let noted = null;
+  /** @param {import("../featherweight.js").LoadProgress["phase"]} phase */
+  const note = (phase) => {
+    const step = LOADING_STEPS[phase];
+    if (step && step !== noted) intend({ id: card.row.id, dtype, step, contextLength });
+    noted = step;
+  };
+  note("download");
   try {
     await offlineReady;
     const { backend, threads } = runSettings();
@@ -94,7 +105,10 @@ async function open(card) {
       threads,
       contextLength,
       signal: controller.signal,
-      onProgress: (progress) => card.progress.update(progress),
+      onProgress: (progress) => {
+        note(progress.phase);
+        card.progress.update(progress);
+      },
     });
     running = { model, card, dtype };
     card.setRunning(dtype);

@@ -120,7 +120,7 @@ async function answer(speaker, talk, { systemPrompt, ...options }) {
   /** @type {unknown} */
   let failure = null;
   let began = false;
-  intend({ id: speaker.id, dtype: speaker.dtype, step: "first answer", contextLength: speaker.contextLength });
+  intend({ id: speaker.id, dtype: speaker.dtype, step: "first run", contextLength: speaker.contextLength });
   try {
     for await (const piece of speaker.generate(talk.prompt(systemPrompt), { ...options, signal: controller.signal })) {
       if (!began) done();

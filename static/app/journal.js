@@ -4,35 +4,76 @@
  */
 import { recall, remember } from "../local_storage.js";
 
-/** @typedef {"loading" | "first answer"} Step */
-/** @typedef {{id: string, dtype: string, step: Step, contextLength: number}} Entry */
+/** @typedef {"allocating and downloading" | "compiling" | "first run"} Step */
+/** @typedef {{id: string, dtype: string, step: Step, contextLength: number}} Intent */
+/** @typedef {Intent & {tab: string}} Entry */
+/** What a model is opened with after its tab died. @typedef {{contextLength?: number, dtype?: string}} Plan */
 
 const INTENT = "journal.intent";
 const LEAST_CONTEXT = 512;
 
-/** @param {string} id */
-const limitKey = (id) => `journal.context.${id}`;
+/** The steps of a load, by the phases that its progress names. */
+export const LOADING_STEPS = Object.freeze(
+  /** @type {const} */ ({ download: "allocating and downloading", compile: "compiling", ready: null }),
+);
 
-/** @param {Entry} entry what is about to happen */
-export function intend(entry) {
-  remember(INTENT, entry);
+/** This tab holds a lock of this name for as long as it lives: what a tab that lives has begun is no death. */
+const TAB = `featherweight.tab.${Math.random().toString(36).slice(2)}`;
+navigator.locks?.request(TAB, () => new Promise(() => {}));
+
+/** @param {string} id */
+const planKey = (id) => `journal.plan.${id}`;
+
+/** @param {Intent} intent what is about to happen */
+export function intend(intent) {
+  remember(INTENT, { ...intent, tab: TAB });
 }
 
 /** The step is over, however it ended. */
 export function done() {
-  remember(INTENT, undefined);
+  if (/** @type {Entry | undefined} */ (recall(INTENT))?.tab === TAB) remember(INTENT, undefined);
 }
 
 /**
- * What the last visit died of, once: it is taken from the journal, and the model's next context is half as long.
- * @returns {Entry | null}
+ * What an earlier visit died of, once: it is taken from the journal.
+ * @returns {Promise<Entry | null>}
  */
-export function takeUnfinished() {
+export async function takeUnfinished() {
   const entry = /** @type {Entry | undefined} */ (recall(INTENT));
   if (typeof entry?.id !== "string" || typeof entry.contextLength !== "number") return null;
-  done();
-  remember(limitKey(entry.id), Math.max(LEAST_CONTEXT, entry.contextLength >> 1));
+  const { held = [] } = (await navigator.locks?.query()) ?? {};
+  if (held.some(({ name }) => name === entry.tab)) return null;
+  remember(INTENT, undefined);
   return entry;
+}
+
+/**
+ * Plans the next try of what died: with half the context, and where that is at its least or there is none, with the next
+ * smaller variant.
+ * @param {Entry} entry
+ * @param {{task: string, variants: readonly {dtype: string, download_bytes: number}[]}} model
+ * @returns {Plan} empty where nothing smaller is left
+ */
+export function planSmaller({ id, dtype, contextLength }, { task, variants }) {
+  const own = variants.find((variant) => variant.dtype === dtype)?.download_bytes ?? Infinity;
+  const smaller = variants.filter(({ download_bytes: bytes }) => bytes < own).sort((a, b) => b.download_bytes - a.download_bytes)[0];
+  /** @type {Plan} */
+  const plan = {};
+  if (task === "text-generation" && contextLength > LEAST_CONTEXT) plan.contextLength = Math.max(LEAST_CONTEXT, contextLength >> 1);
+  else if (smaller) plan.dtype = smaller.dtype;
+  remember(planKey(id), { ...plannedFor(id), ...plan });
+  return plan;
+}
+
+/** @param {string} id @returns {Plan} empty where nothing died */
+export function plannedFor(id) {
+  const plan = recall(planKey(id));
+  return typeof plan === "object" && plan !== null ? plan : {};
+}
+
+/** The next try is as large as the first again. @param {string} id */
+export function forgetPlan(id) {
+  remember(planKey(id), undefined);
 }
 
 /**
@@ -41,6 +82,6 @@ export function takeUnfinished() {
  * @param {number} contextLength the model's
  */
 export function plannedContext(id, contextLength) {
-  const limit = recall(limitKey(id));
+  const { contextLength: limit } = plannedFor(id);
   return typeof limit === "number" ? Math.min(limit, contextLength) : contextLength;
 }

@@ -6,7 +6,8 @@ import { find, fromTemplate, make } from "./dom.js";
 import { downloadPanel } from "./download_panel.js";
 import { formatBytes, formatCount, formatParameters, formatPart } from "./format.js";
 import { recall, remember } from "../local_storage.js";
-import { UNFINISHED, clearProblem, showAdvice, showProblem } from "./problem.js";
+import { forgetPlan, plannedContext, plannedFor } from "./journal.js";
+import { clearProblem, showAdvice, showProblem, unfinished } from "./problem.js";
 import { modelScale } from "./scale.js";
 import { describeVariant, describeVerdict, licenseName, taskName } from "./wording.js";
 
@@ -90,12 +91,18 @@ export class ModelCard {
       actions.removed(this);
     });
     this.select.value = (byPreference(row.variants)[0] ?? row.variants[0]).dtype;
+    const { dtype: planned } = plannedFor(row.id);
+    if (planned) this.choose(planned);
     this.#sizes = { download: this.variant.download_bytes };
     this.#draw();
   }
 
   get dtype() {
     return this.select.value;
+  }
+
+  get #contextLength() {
+    return plannedContext(this.row.id, this.row.context_length);
   }
 
   /** A variant shares its tokenizer with its siblings, so bytes alone do not say whether its own download has begun. */
@@ -141,7 +148,8 @@ export class ModelCard {
     try {
       const device = await this.#device;
       const dtype = this.#chosen ? this.dtype : undefined;
-      const verdict = await fit(this.row.manifest_url, { device: device ?? undefined, dtype, ghost: this.#ghost });
+      const contextLength = this.#contextLength;
+      const verdict = await fit(this.row.manifest_url, { device: device ?? undefined, dtype, contextLength, ghost: this.#ghost });
       if (ask !== this.#asked) return;
       if (verdict.plan.dtype !== this.dtype) {
         this.select.value = verdict.plan.dtype;
@@ -170,7 +178,7 @@ export class ModelCard {
     this.trialButton.disabled = true;
     this.trialButton.textContent = "Trying…";
     try {
-      this.#ghost = await ghostRun(this.row.manifest_url, { dtype: this.dtype });
+      this.#ghost = await ghostRun(this.row.manifest_url, { dtype: this.dtype, contextLength: this.#contextLength });
       await this.weigh();
       announce(find(this.root, ".verdict-text", HTMLElement).textContent ?? "");
     } catch (error) {
@@ -227,19 +235,26 @@ export class ModelCard {
   }
 
   /**
-   * Says that the tab died the last time this model was opened, as far as one can tell.
+   * Says that the tab died the last time this model was opened, as far as one can tell, and what is planned now.
    * @param {import("./journal.js").Entry} entry
+   * @param {import("./journal.js").Plan} plan
    * @param {() => void} retry
    */
-  showUnfinished({ dtype, step, contextLength }, retry) {
+  showUnfinished({ dtype, step, contextLength }, plan, retry) {
+    const next = plan.contextLength
+      ? `The next try keeps to ${formatCount(plan.contextLength)} tokens of context.`
+      : plan.dtype
+        ? `The next try takes the smaller variant, ${plan.dtype}.`
+        : "This is the smallest there is of this model: choose a smaller model.";
     const details = `${this.row.id}, ${dtype}: the tab ended at the step "${step}" with a context of ${formatCount(contextLength)} tokens.`;
-    showAdvice(this.problemSlot, UNFINISHED, details, retry);
+    showAdvice(this.problemSlot, unfinished(next), details, retry);
   }
 
   async #remove() {
     try {
       await removeVariant(this.row.manifest_url, this.dtype);
       remember(this.#begunKey, undefined);
+      forgetPlan(this.row.id);
       clearProblem(this.problemSlot);
       announce(`${this.row.name} was removed from this device.`);
       await this.weigh();

@@ -62,11 +62,14 @@ const OFFLINE = {
   advice: "Models that are here work. For this one, connect first; what has arrived is kept.",
 };
 
-/** @type {Advice} */
-export const UNFINISHED = {
-  title: "Opening this did not finish last time.",
-  advice: "The tab may have run out of memory. The next try uses a shorter context; closing others or a smaller variant helps too.",
-};
+/**
+ * What is said after a tab died.
+ * @param {string} next what the next try does otherwise
+ * @returns {Advice}
+ */
+export function unfinished(next) {
+  return { title: "Opening this did not finish last time.", advice: `The tab may have run out of memory. ${next} Closing other tabs helps too.` };
+}
 
 /** @type {Advice} */
 const UNKNOWN = { title: "Something went wrong.", advice: "Try again. If it comes back, reload the page." };

@@ -1,6 +1,7 @@
 /** Owns what both encoder tasks share: one run at a time with its button, its state line, its problem and its statistics. */
 import { announce } from "./announcer.js";
 import { byId } from "./dom.js";
+import { done, intend } from "./journal.js";
 import { clearProblem, isAbort, showProblem } from "./problem.js";
 import { showEncoderRun, showStatistics } from "./statistics.js";
 
@@ -54,6 +55,7 @@ export class TaskPanel {
     this.button.disabled = true;
     clearProblem(this.problemSlot);
     const started = performance.now();
+    intend({ id: model.id, dtype: model.dtype, step: "first run", contextLength: model.contextLength });
     try {
       const { texts, summary } = await this.run(this, controller.signal);
       if (this.#running !== controller) return;
@@ -66,6 +68,7 @@ export class TaskPanel {
       this.stateLine.textContent = "";
       showProblem(this.problemSlot, error, () => this.#start());
     } finally {
+      done();
       if (this.#running === controller) this.stop();
     }
   }
