@@ -23,7 +23,7 @@ from convert.families import FAMILIES, find_family
 from convert.families.exported import TASKS as EXPORTED_TASKS
 from convert.families.exported import exported_family
 from convert.families.family import Family
-from convert.graph.cost import FLOAT_BYTES, graph_cost
+from convert.graph.cost import FLOAT_BYTES, GraphCost, graph_cost
 from convert.graph.serialize import to_bytes, to_model
 from convert.planning import BuiltGraph, Plan, config_bytes, plan_variant
 from convert.progress import Progress
@@ -267,9 +267,12 @@ def _write_graph(
 def _variant(plan: Plan, written: Sequence[tuple[FileEntry, Sequence[FileEntry]]]) -> manifest.VariantSpec:
     context = plan.last.context
     imports = sum((each.context.imports for each in plan.graphs), Counter[str]())
+    costs = [graph_cost(built.context.graph) for built in plan.graphs]
+    if costs[-1].text:  # what a decoder does once for a text goes with its encoder
+        costs[0] += costs[-1].text
     *before, own = [
-        manifest.GraphSpec(graph=graph.path, shards=tuple(entry.path for entry in shards), cost=_cost(built))
-        for built, (graph, shards) in zip(plan.graphs, written, strict=True)
+        manifest.GraphSpec(graph=graph.path, shards=tuple(entry.path for entry in shards), cost=_cost(built, cost))
+        for built, cost, (graph, shards) in zip(plan.graphs, costs, written, strict=True)
     ]
     return manifest.VariantSpec(
         dtype=plan.dtype,
@@ -285,8 +288,7 @@ def _variant(plan: Plan, written: Sequence[tuple[FileEntry, Sequence[FileEntry]]
     )
 
 
-def _cost(built: BuiltGraph) -> manifest.Cost:
-    cost = graph_cost(built.context.graph)
+def _cost(built: BuiltGraph, cost: GraphCost) -> manifest.Cost:
     seen = sum(item.bytes for name, item in cost.classes.items() if name.startswith("attention"))
     return manifest.Cost(
         per_token={

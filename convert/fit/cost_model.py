@@ -1,10 +1,11 @@
 """Owns the arithmetic of speed and memory, as static/device/cost_model.js has it: the same constants, the same sums."""
 
 import re
+from dataclasses import dataclass
 from math import ceil, inf
 
 from convert.fit.device import Rates, ThreadRates
-from convert.manifest import Cost
+from convert.manifest import Cost, Model, Variant
 
 MIB = 1 << 20
 PREFILL_ROWS = 128
@@ -18,10 +19,11 @@ ORT_CACHE_COPIES = 3
 ORT_CACHE_WIDTH = 2
 
 _ATTENTION = re.compile(r"attention(?:_window_(\d+))?")
+_CROSS_ATTENTION = "cross_attention"
 
 
-def run_seconds(cost: Cost, rates: ThreadRates, rows: int, past: int) -> float:
-    """Seconds of one run of ``rows`` tokens after ``past`` others."""
+def run_seconds(cost: Cost, rates: ThreadRates, rows: int, past: int, text: int = 0) -> float:
+    """Seconds of one run of ``rows`` tokens after ``past`` others, in answer to ``text`` tokens."""
     seconds = cost.steps * rates.step_s
     for name, work in cost.per_token.items():
         attention = _ATTENTION.fullmatch(name)
@@ -35,6 +37,9 @@ def run_seconds(cost: Cost, rates: ThreadRates, rows: int, past: int) -> float:
                 work.bytes * min(window, past + rows) / rates.attention["bytes_per_s"],
                 work.macs * _tokens_seen(rows, past, window) / rates.attention["macs_per_s"],
             )
+        elif name == _CROSS_ATTENTION:
+            rate = rates.attention
+            seconds += text * max(work.bytes / rate["bytes_per_s"], work.macs * rows / rate["macs_per_s"])
         else:
             seconds += work.bytes * rows / rates.elementwise_bytes_per_s
     return seconds
@@ -48,9 +53,9 @@ def first_token_seconds(cost: Cost, rates: ThreadRates, prompt_tokens: int, voca
     return seconds
 
 
-def decode_seconds(cost: Cost, rates: ThreadRates, past: int, vocab_size: int) -> float:
-    """Seconds of one token of an answer."""
-    return run_seconds(cost, rates, 1, past) + vocab_size * rates.logit_s + rates.call_s
+def decode_seconds(cost: Cost, rates: ThreadRates, past: int, vocab_size: int, text: int = 0) -> float:
+    """Seconds of one token of an answer, to ``text`` tokens where an encoder read them."""
+    return run_seconds(cost, rates, 1, past, text) + vocab_size * rates.logit_s + rates.call_s
 
 
 def encode_seconds(cost: Cost, rates: ThreadRates, tokens: int) -> float:
@@ -67,14 +72,31 @@ def encode_seconds(cost: Cost, rates: ThreadRates, tokens: int) -> float:
     return seconds + (attention.macs * tokens * tokens / rates.attention["macs_per_s"] if attention else 0.0)
 
 
-def engine_bytes(dtype: str, weight_bytes: int, cost: Cost, cache_tokens: int) -> float:
-    """Bytes at the peak of the project's own engine; ``cache_tokens`` is 0 for encoders."""
-    pages = ceil(cache_tokens / PAGE_TOKENS)
-    rows = PREFILL_ROWS if cache_tokens else ENCODER_ROWS
-    packed = cost.per_token.get("linear_float")
-    weights = weight_bytes + (packed.bytes - packed.macs * FLOAT_BYTES.get(dtype, 4) if packed else 0)
+@dataclass(frozen=True)
+class Room:
+    """What a model is weighed with: tokens in its cache, and rows of its largest run."""
+
+    cache_tokens: int
+    rows: int
+
+
+def room_for(model: Model, variant: Variant, context_length: int) -> Room:
+    """A decoder's cache holds the context, an encoder-decoder's a text and its answer."""
+    if variant.encoder:
+        return Room(2 * context_length, context_length)
+    return Room(context_length, PREFILL_ROWS) if model.kv_cache else Room(0, ENCODER_ROWS)
+
+
+def engine_bytes(variant: Variant, room: Room) -> float:
+    """Bytes at the peak of the project's own engine."""
+    pages = ceil(room.cache_tokens / PAGE_TOKENS)
+    weights: float = variant.weight_bytes
+    for spec in variant.graphs:
+        packed = spec.cost.per_token.get("linear_float")
+        weights += packed.bytes - packed.macs * FLOAT_BYTES.get(str(variant.dtype), 4) if packed else 0
+    cost = variant.cost
     cache = cost.kv_bytes_per_token * pages * PAGE_TOKENS
-    return ENGINE_BYTES + weights + cache + cost.activation_bytes_per_token * rows
+    return ENGINE_BYTES + weights + cache + cost.activation_bytes_per_token * room.rows
 
 
 def ort_peak_bytes(weight_bytes: int, cost: Cost, cache_tokens: int) -> float:

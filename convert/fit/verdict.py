@@ -8,13 +8,16 @@ from math import ceil, exp, inf
 from pathlib import Path
 from typing import TypedDict
 
+from convert.dtypes import Dtype
 from convert.fit.cost_model import (
     RUNTIME_BYTES,
+    Room,
     decode_seconds,
     encode_seconds,
     engine_bytes,
     first_token_seconds,
     ort_peak_bytes,
+    room_for,
     start_seconds,
 )
 from convert.fit.device import Device, Rates
@@ -95,11 +98,10 @@ def fit_variant(
     prompt = min(prompt_tokens, context)
     count = (threads or default_threads(device.threads)) if device.parallel else 1
     plan = Plan(str(variant.dtype), backend, count, context, prompt, prompt)
-    cache_tokens = context if model.kv_cache else 0
-    own = _backend(backend, device, str(variant.dtype)) == "wasm"
+    own = _backend(backend, device, variant) == "wasm"
     raw = _raw(device.rates, manifest, variant, plan) if own and device.rates else None
     intervals = {name: _interval(value, name) for name, value in raw.items()} if raw else dict.fromkeys(METRICS)
-    need = _need(variant, cache_tokens, own)
+    need = _need(variant, room_for(model, variant, context), own)
     limit, basis = _memory_limit(device)
     size = variant.download_bytes
     room = device.free_bytes
@@ -138,9 +140,7 @@ def _raw(rates: Rates, manifest: Manifest, variant: Variant, plan: Plan) -> dict
     download = size / rates.download_bytes_per_s if rates.download_bytes_per_s else None
     found: dict[str, float | None] = {
         "load_s": None if download is None else max(download, start_seconds(size, rates)),
-        "peak_memory_bytes": engine_bytes(
-            plan.dtype, variant.weight_bytes, cost, plan.context_length if model.kv_cache else 0
-        ),
+        "peak_memory_bytes": engine_bytes(variant, room_for(model, variant, plan.context_length)),
     }
     if not model.kv_cache:
         seconds = encode_seconds(cost, measured, plan.prompt_tokens)
@@ -150,6 +150,14 @@ def _raw(rates: Rates, manifest: Manifest, variant: Variant, plan: Plan) -> dict
             "prefill_tokens_per_s": speed,
             "decode_tokens_per_s": None,
         }
+    if variant.encoder:
+        first = decode_seconds(cost, measured, 0, model.vocab_size, text=plan.prompt_tokens)
+        seconds = encode_seconds(variant.encoder.cost, measured, plan.prompt_tokens) + first
+        return found | {
+            "time_to_first_token_s": seconds,
+            "prefill_tokens_per_s": plan.prompt_tokens / seconds,
+            "decode_tokens_per_s": 1 / decode_seconds(cost, measured, 0, model.vocab_size, text=plan.past_tokens),
+        }
     prefill = first_token_seconds(cost, measured, plan.prompt_tokens, model.vocab_size)
     return found | {
         "time_to_first_token_s": prefill + measured.call_s,
@@ -158,10 +166,10 @@ def _raw(rates: Rates, manifest: Manifest, variant: Variant, plan: Plan) -> dict
     }
 
 
-def _need(variant: Variant, cache_tokens: int, own: bool) -> int:
+def _need(variant: Variant, room: Room, own: bool) -> int:
     if not own:
-        return round(ort_peak_bytes(variant.weight_bytes, variant.cost, cache_tokens))
-    return round(RUNTIME_BYTES + engine_bytes(str(variant.dtype), variant.weight_bytes, variant.cost, cache_tokens))
+        return round(ort_peak_bytes(variant.weight_bytes, variant.cost, room.cache_tokens))
+    return round(RUNTIME_BYTES + engine_bytes(variant, room))
 
 
 def _interval(value: float | None, metric: str) -> Interval | None:
@@ -178,12 +186,13 @@ def _is_smooth(raw: Mapping[str, float | None]) -> bool:
     return first <= SMOOTH_FIRST_TOKEN_S["decoder"] and decode >= SMOOTH_TOKENS_PER_S
 
 
-def _backend(asked: str, device: Device, dtype: str) -> str:
+def _backend(asked: str, device: Device, variant: Variant) -> str:
     """The backend that "auto" takes first (static/backends/registry.js)."""
     if asked != "auto":
         return asked
-    half = dtype in {"fp16", "q4f16"}
-    return "ort-webgpu" if device.hardware_gpu and (not half or "shader-f16" in device.gpu_features) else "wasm"
+    half = variant.dtype in {Dtype.FP16, Dtype.Q4F16}
+    able = variant.encoder is None and (not half or "shader-f16" in device.gpu_features)
+    return "ort-webgpu" if device.hardware_gpu and able else "wasm"
 
 
 def _memory_limit(device: Device) -> tuple[float, str]:

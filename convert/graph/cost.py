@@ -6,6 +6,7 @@ Costs are grouped into operator classes, because each has a rate of its own on a
     head_4bit, head_8bit, head_float         the same for one row of a run only: logits of the last token, classifiers
     attention[_window_N]                     for each token that a row sees (at most N): bytes of its key and value,
                                              and the multiply-adds of one row with them
+    cross_attention                          the same for each token of the text that a row answers
     elementwise                              all else, for every row: bytes read and written
 """
 
@@ -30,6 +31,9 @@ FLOAT_CODE_BYTES = 2
 """Float weights become blocks of 16-bit codes."""
 FLOAT_SCALE_BYTES = 4
 
+PAST_INPUT = 6
+"""Where MultiHeadAttention has the keys of its cache."""
+
 _ACTIVATIONS = {"Clip", "QuickGelu", "Gelu", "FastGelu", "BiasGelu", "Relu", "Tanh", "Sigmoid"}
 _NORMS = {
     "SimplifiedLayerNormalization",
@@ -37,7 +41,7 @@ _NORMS = {
     "SkipSimplifiedLayerNormalization",
     "SkipLayerNormalization",
 }
-_PASSED_ON = {"Identity", "Cast", "Squeeze"}
+_PASSED_ON = {"Identity", "Cast", "Squeeze", "Transpose"}
 
 
 @dataclass(frozen=True)
@@ -53,31 +57,61 @@ class OperatorCost:
 
 @dataclass(frozen=True)
 class GraphCost:
-    """Cost by operator class, and the steps of the engine's plan."""
+    """Cost by operator class, and the steps of the engine's plan.
+
+    ``text`` is what a decoder does once for each text of its encoder, for every token of that: its keys and values.
+    """
 
     classes: Mapping[str, OperatorCost]
     steps: int
+    text: "GraphCost | None" = None
+
+    def __add__(self, other: "GraphCost") -> "GraphCost":
+        names = sorted({*self.classes, *other.classes})
+        none = OperatorCost()
+        return GraphCost(
+            {name: self.classes.get(name, none) + other.classes.get(name, none) for name in names},
+            self.steps + other.steps,
+        )
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """A value made of rows: one a token, or one a run when ``single``; ``linear`` when a product made it."""
+    """A value made of rows: one a token, or one a run when ``single``; ``linear`` when a product made it.
+
+    ``text`` marks those of an encoder's text in the graph of a decoder.
+    """
 
     width: int
     single: bool = False
     linear: bool = False
+    text: bool = False
+
+
+@dataclass
+class _Tally:
+    classes: dict[str, OperatorCost] = field(default_factory=dict)
+    steps: int = 0
+
+    def charge(self, name: str, cost: OperatorCost) -> None:
+        self.classes[name] = self.classes.get(name, OperatorCost()) + cost
+
+    def cost(self, text: GraphCost | None = None) -> GraphCost:
+        return GraphCost(dict(sorted(self.classes.items())), self.steps, text)
 
 
 @dataclass
 class _Walk:
     graph: GraphBuilder
-    classes: dict[str, OperatorCost] = field(default_factory=dict)
-    steps: int = 0
+    own: _Tally = field(default_factory=_Tally)
+    text: _Tally = field(default_factory=_Tally)
     rows: dict[str, _Rows] = field(default_factory=dict)
     unpacked: set[str] = field(default_factory=set)
     """Values on the way from codes and scales of an embedding to its rows."""
     quantized: set[tuple[str, int]] = field(default_factory=set)
-    merged: set[tuple[str, str]] = field(default_factory=set)
+    stored: set[str] = field(default_factory=set)
+    """Keys and values of an encoder's text."""
+    merged: set[tuple[str, str, str]] = field(default_factory=set)
     shapes: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -87,14 +121,16 @@ class _Walk:
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
 
-    def charge(self, name: str, cost: OperatorCost) -> None:
-        self.classes[name] = self.classes.get(name, OperatorCost()) + cost
+    def tally(self, rows: _Rows | None) -> _Tally:
+        """Where the cost of rows belongs."""
+        return self.text if rows and rows.text else self.own
 
-    def step(self, moved_floats: int, single: bool = False) -> None:
+    def step(self, moved_floats: int, single: bool = False, *, text: bool = False) -> None:
         """A step that reads and writes so many floats a row."""
-        self.steps += 1
+        tally = self.text if text else self.own
+        tally.steps += 1
         if not single:
-            self.charge("elementwise", OperatorCost(bytes=FLOAT_BYTES * moved_floats))
+            tally.charge("elementwise", OperatorCost(bytes=FLOAT_BYTES * moved_floats))
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """Shape of a constant, folded or not; None for what depends on the inputs."""
@@ -131,7 +167,7 @@ def graph_cost(graph: GraphBuilder) -> GraphCost:
         if all(walk.shape(name) is not None for name in node.input if name):
             continue  # folded when the model is loaded
         _OPERATORS.get(node.op_type, _other)(walk, node)
-    return GraphCost(classes=dict(sorted(walk.classes.items())), steps=walk.steps)
+    return walk.own.cost(walk.text.cost() if walk.text.steps else None)
 
 
 def _attributes(node: NodeProto) -> dict[str, int | float]:
@@ -142,11 +178,14 @@ def _linear(walk: _Walk, node: NodeProto, kind: str, columns: int, inner: int, w
     value = node.input[0]
     rows = walk.rows.get(value, _Rows(inner))
     name = f"{'head' if rows.single else 'linear'}_{kind}"
-    walk.charge(name, OperatorCost(bytes=weight_bytes, macs=columns * inner))
-    if (value, kind) not in walk.merged:  # products of one value with weights of one kind are one step
-        walk.merged.add((value, kind))
-        walk.steps += 1
-    walk.rows[node.output[0]] = _Rows(columns, rows.single, linear=True)
+    tally = walk.tally(rows)
+    tally.charge(name, OperatorCost(bytes=weight_bytes, macs=columns * inner))
+    # Products of one value with weights of one kind are one step; of a text's only those of one layer.
+    key = (value, kind, node.name.rsplit("/", 2)[0] if rows.text else "")
+    if key not in walk.merged:
+        walk.merged.add(key)
+        tally.steps += 1
+    walk.rows[node.output[0]] = _Rows(columns, rows.single, linear=True, text=rows.text)
 
 
 def _quantize(walk: _Walk, value: str, bits: int, width: int) -> None:
@@ -154,10 +193,12 @@ def _quantize(walk: _Walk, value: str, bits: int, width: int) -> None:
     if (value, bits) in walk.quantized:
         return
     walk.quantized.add((value, bits))
-    walk.steps += 1
-    if not walk.rows.get(value, _Rows(width)).single:
+    rows = walk.rows.get(value, _Rows(width))
+    tally = walk.tally(rows)
+    tally.steps += 1
+    if not rows.single:
         moved = FLOAT_BYTES * width + ceil(width / BLOCK) * QUANTIZED_BLOCK_BYTES
-        walk.charge("elementwise", OperatorCost(bytes=moved))
+        tally.charge("elementwise", OperatorCost(bytes=moved))
 
 
 def _matmul_nbits(walk: _Walk, node: NodeProto) -> None:
@@ -175,7 +216,7 @@ def _matmul(walk: _Walk, node: NodeProto) -> None:
     inner, columns = shape if node.op_type == "MatMul" else shape[::-1]
     if "correction" in node.name:  # offsets of affine blocks: they lie in the packed weights
         single = walk.rows[node.input[0]].single
-        walk.charge("head_4bit" if single else "linear_4bit", OperatorCost(bytes=SCALE_BYTES * inner * columns))
+        walk.own.charge("head_4bit" if single else "linear_4bit", OperatorCost(bytes=SCALE_BYTES * inner * columns))
         walk.rows[node.output[0]] = _Rows(columns, single, linear=True)
         return None
     _quantize(walk, node.input[0], 8 * FLOAT_CODE_BYTES, inner)
@@ -238,11 +279,16 @@ def _attention(walk: _Walk, node: NodeProto) -> None:
     pairs = int(attributes.get("kv_num_heads", heads))
     width = walk.rows[node.input[0]].width
     size = width // heads
-    causal = node.op_type == "GroupQueryAttention"
+    if node.input[1] in walk.stored:
+        walk.own.charge("cross_attention", OperatorCost(bytes=2 * width * CACHE_BYTES, macs=2 * width))
+        walk.step(2 * width)
+        walk.rows[node.output[0]] = _Rows(width)
+        return
+    causal = node.op_type == "GroupQueryAttention" or len(node.input) > PAST_INPUT
     window = int(attributes.get("local_window_size", -1))
     item = CACHE_BYTES if causal else FLOAT_BYTES
     name = f"attention_window_{window}" if window > 0 else "attention"
-    walk.charge(name, OperatorCost(bytes=2 * pairs * size * item, macs=2 * heads * size))
+    walk.own.charge(name, OperatorCost(bytes=2 * pairs * size * item, macs=2 * heads * size))
     kept = 2 * pairs * size
     walk.step(width + kept + width + kept * item // FLOAT_BYTES)  # queries and keys are rotated, keys and values kept
     walk.step(2 * width)
@@ -251,6 +297,8 @@ def _attention(walk: _Walk, node: NodeProto) -> None:
 
 def _gather(walk: _Walk, node: NodeProto) -> None:
     table = walk.shape(node.input[0])
+    if table is not None and _attributes(node).get("axis", 0):
+        return  # a bias by distance, which attention reads from its table
     if table is None:
         rows = walk.width(node)
         if rows:  # the first token of each sequence, or one column of a head
@@ -275,7 +323,7 @@ def _reshape(walk: _Walk, node: NodeProto) -> None:
     if node.input[0] in walk.rows:
         before = walk.rows[node.input[0]]
         width = int(np.prod(dims[2:])) if len(dims) > 2 else before.width
-        walk.rows[node.output[0]] = _Rows(width, before.single)
+        walk.rows[node.output[0]] = _Rows(width, before.single, text=before.text)
     return None
 
 
@@ -284,7 +332,21 @@ def _reduce_sum(walk: _Walk, node: NodeProto) -> None:
         walk.rows[node.output[0]] = walk.rows[node.input[0]]
 
 
+def _concat(walk: _Walk, node: NodeProto) -> None:
+    """The keys or the values of a text join the cache; both are one step."""
+    rows = walk.rows.get(node.input[-1])
+    if rows is None or not rows.text:
+        return _other(walk, node)
+    walk.stored.add(node.output[0])
+    if len(walk.stored) % 2 == 0:
+        walk.step(2 * rows.width + 2 * rows.width * CACHE_BYTES // FLOAT_BYTES, text=True)
+    return None
+
+
 def _slice(walk: _Walk, node: NodeProto) -> None:
+    if "unseen_states" in node.name:
+        walk.rows[node.output[0]] = _Rows(0, text=True)
+        return
     rows = walk.width(node)
     if rows:  # the last rows; an embedding is cut to its width in place
         walk.rows[node.output[0]] = _Rows(rows.width, single="keep_last" in node.name)
@@ -302,6 +364,7 @@ def _other(walk: _Walk, node: NodeProto) -> None:
 
 _OPERATORS = {
     "Add": _add,
+    "Concat": _concat,
     "Gather": _gather,
     "Gemm": _matmul,
     "GroupQueryAttention": _attention,

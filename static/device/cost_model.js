@@ -20,6 +20,8 @@ const LINEAR = /^linear_/;
 const HEAD = /^head_/;
 /** Those over the tokens that a row sees, all of them or the last so many. */
 const ATTENTION = /^attention(?:_window_(\d+))?$/;
+/** That over the text which a row of an answer sees whole. */
+const CROSS_ATTENTION = "cross_attention";
 
 /**
  * Seconds of one run of `rows` tokens after `past` others: every operator class takes its multiply-adds at the rate that
@@ -28,9 +30,10 @@ const ATTENTION = /^attention(?:_window_(\d+))?$/;
  * @param {ThreadRates} rates
  * @param {number} rows
  * @param {number} past tokens in the KV cache
+ * @param {number} [text] tokens of the text that an encoder-decoder answers
  * @returns {number}
  */
-export function runSeconds({ perToken, steps }, rates, rows, past) {
+export function runSeconds({ perToken, steps }, rates, rows, past, text = 0) {
   let seconds = steps * rates.step_s;
   for (const [name, { bytes, macs }] of Object.entries(perToken)) {
     const attention = ATTENTION.exec(name);
@@ -44,6 +47,8 @@ export function runSeconds({ perToken, steps }, rates, rows, past) {
         (bytes * Math.min(window, past + rows)) / rates.attention.bytes_per_s,
         (macs * tokensSeen(rows, past, window)) / rates.attention.macs_per_s,
       );
+    } else if (name === CROSS_ATTENTION) {
+      seconds += text * Math.max(bytes / rates.attention.bytes_per_s, (macs * rows) / rates.attention.macs_per_s);
     } else {
       seconds += (bytes * rows) / rates.elementwise_bytes_per_s;
     }
@@ -76,10 +81,10 @@ export function firstTokenSeconds(cost, rates, { promptTokens, past = 0, vocabSi
  * Seconds of one token of an answer.
  * @param {Cost} cost
  * @param {ThreadRates} rates
- * @param {{past: number, vocabSize: number}} at
+ * @param {{past: number, text?: number, vocabSize: number}} at
  */
-export function decodeSeconds(cost, rates, { past, vocabSize }) {
-  return runSeconds(cost, rates, 1, past) + vocabSize * rates.logit_s + rates.call_s;
+export function decodeSeconds(cost, rates, { past, text = 0, vocabSize }) {
+  return runSeconds(cost, rates, 1, past, text) + vocabSize * rates.logit_s + rates.call_s;
 }
 
 /**
@@ -104,15 +109,26 @@ export function encodeSeconds(cost, rates, { texts, tokens }) {
 const FLOAT_BYTES = Object.freeze({ fp32: 4, fp16: 2 });
 
 /**
- * Bytes at the peak of our own engine: the packed weights once, a full KV cache, the activations of the largest run.
- * @param {{dtype: string, weightBytes: number, cost: Cost}} variant
- * @param {number} cacheTokens 0 for encoders
+ * What a model is weighed with: a decoder's cache holds the context, an encoder-decoder's a text and its answer.
+ * @param {{kvCache: object | null}} model
+ * @param {{encoder: object | null}} variant
+ * @param {number} contextLength
+ * @returns {{cacheTokens: number, rows: number}} rows of the largest run
  */
-export function engineBytes({ dtype, weightBytes, cost }, cacheTokens) {
+export function roomFor({ kvCache }, { encoder }, contextLength) {
+  if (encoder) return { cacheTokens: 2 * contextLength, rows: contextLength };
+  return kvCache ? { cacheTokens: contextLength, rows: DECODER_ROWS } : { cacheTokens: 0, rows: ENCODER_ROWS };
+}
+
+/**
+ * Bytes at the peak of our own engine: the packed weights once, a full KV cache, the activations of the largest run.
+ * @param {{dtype: string, weightBytes: number, cost: Cost, encoder?: {cost: Cost} | null}} variant
+ * @param {{cacheTokens: number, rows: number}} room
+ */
+export function engineBytes({ dtype, weightBytes, cost, encoder }, { cacheTokens, rows }) {
   const pages = Math.ceil(cacheTokens / PAGE_TOKENS);
-  const rows = cacheTokens ? DECODER_ROWS : ENCODER_ROWS;
   let weights = weightBytes;
-  for (const [name, { bytes, macs }] of Object.entries(cost.perToken)) {
+  for (const [name, { bytes, macs }] of [cost, ...(encoder ? [encoder.cost] : [])].flatMap(({ perToken }) => Object.entries(perToken))) {
     if (name === "linear_float") weights += bytes - macs * (FLOAT_BYTES[/** @type {"fp32" | "fp16"} */ (dtype)] ?? FLOAT_BYTES.fp32);
   }
   return ENGINE_BYTES + weights + cost.kvBytesPerToken * pages * PAGE_TOKENS + cost.activationBytesPerToken * rows;

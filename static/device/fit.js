@@ -1,7 +1,7 @@
 /** Owns the weighing of one variant against a device: pure functions from facts; nothing is measured or fetched here. */
 
 import { chooseBackends } from "../backends/registry.js";
-import { RUNTIME_BYTES, engineBytes, ortPeakBytes } from "./cost_model.js";
+import { RUNTIME_BYTES, engineBytes, ortPeakBytes, roomFor } from "./cost_model.js";
 import { explain } from "./explanation.js";
 import { METRICS, predictFrom, rawPrediction } from "./prediction.js";
 
@@ -87,11 +87,11 @@ export function fitVariant({
   const remaining = Math.max(0, variant.downloadBytes - presentBytes);
   const plan = { dtype: variant.dtype, backend, threads, context_length: context, prompt_tokens: prompt, past_tokens: prompt };
   const own = backendFor(backend, device, variant) === "wasm";
-  const cacheTokens = model.kvCache ? context : 0;
+  const room = roomFor(model, variant, context);
   const raw = own ? rawFor({ device, manifest, variant, remaining }, plan, ghost) : null;
   const predictions = raw && predictFrom(raw, receipts, { id: model.id, dtype: variant.dtype, backend: "wasm", threads });
 
-  const need = Math.round(own ? RUNTIME_BYTES + (predictions?.peak_memory_bytes?.expected ?? engineBytes(variant, cacheTokens)) : ortPeakBytes(variant, cacheTokens));
+  const need = Math.round(own ? RUNTIME_BYTES + (predictions?.peak_memory_bytes?.expected ?? engineBytes(variant, room)) : ortPeakBytes(variant, room.cacheTokens));
   const { limit, basis, hint } = memoryLimit(device);
   const available = device.storage && device.storage.quotaBytes - device.storage.usageBytes;
   const seconds = downloadSeconds(remaining, device);

@@ -1,6 +1,6 @@
 /** Owns what is expected of a run before it happens: quantities with intervals, from rates, cost and earlier receipts. */
 
-import { decodeSeconds, encodeSeconds, engineBytes, firstTokenSeconds, startSeconds } from "./cost_model.js";
+import { decodeSeconds, encodeSeconds, engineBytes, firstTokenSeconds, roomFor, startSeconds } from "./cost_model.js";
 import { PUBLISHED_SCORES } from "./calibration.js";
 import { conformalFactor, interval, score } from "./intervals.js";
 import { ratesFor } from "./rates.js";
@@ -27,7 +27,7 @@ export const METRICS = Object.freeze(
  * @property {number} threads
  * @property {number} contextLength tokens that the KV cache may come to hold
  * @property {number} promptTokens
- * @property {number} past tokens in the cache while the answer is made
+ * @property {number} past tokens in the cache while the answer is made; of an encoder-decoder those of the text
  */
 
 /** Receipts of so many other models correct what is expected of a new one. */
@@ -48,11 +48,18 @@ export function rawPrediction({ manifest, variant, rates, workload, remainingByt
   const shared = {
     // Weights are repacked while they arrive: the slower of the two decides.
     load_s: download === null ? null : Math.max(download, ready),
-    peak_memory_bytes: engineBytes(variant, model.kvCache ? contextLength : 0),
+    peak_memory_bytes: engineBytes(variant, roomFor(model, variant, contextLength)),
   };
   if (!model.kvCache) {
     const seconds = encodeSeconds(cost, measured, { texts: 1, tokens: promptTokens });
     return { ...shared, time_to_first_token_s: seconds, prefill_tokens_per_s: promptTokens / seconds, decode_tokens_per_s: null };
+  }
+  if (variant.encoder) {
+    // The cache holds the text; an answer begins with one token.
+    const first = decodeSeconds(cost, measured, { past: 0, text: promptTokens, vocabSize: model.vocabSize });
+    const seconds = encodeSeconds(variant.encoder.cost, measured, { texts: 1, tokens: promptTokens }) + first;
+    const decode = decodeSeconds(cost, measured, { past: 0, text: past, vocabSize: model.vocabSize });
+    return { ...shared, time_to_first_token_s: seconds, prefill_tokens_per_s: promptTokens / seconds, decode_tokens_per_s: 1 / decode };
   }
   const prefill = firstTokenSeconds(cost, measured, { promptTokens, vocabSize: model.vocabSize });
   return {

@@ -52,6 +52,25 @@ MODELS: dict[str, dict[str, Any]] = {
         },
         "steps": 82,
     },
+    "encoder-decoder": {
+        "kv_cache": KvCache(layers=6, kv_heads=8, head_dim=64),
+        "context_length": 512,
+        "weights": {Dtype.FP32: 240_000_000, Dtype.Q8: 66_000_000},
+        "classes": {
+            "linear_8bit": (41_000_000, 38_000_000),
+            "linear_float": (1_000_000, 450_000),
+            "attention": (12_288, 6_144),
+            "cross_attention": (12_288, 6_144),
+            "elementwise": (400_000, 0),
+        },
+        "steps": 130,
+        "encoder": {
+            "linear_8bit": (27_000_000, 25_000_000),
+            "linear_float": (2_000_000, 900_000),
+            "attention": (24_576, 6_144),
+            "elementwise": (500_000, 0),
+        },
+    },
 }
 RATES = {
     "measured_on": "2026-11-21",
@@ -98,6 +117,8 @@ CASES: list[dict[str, Any]] = [
         ("wide", {}),
         ("encoder", {"prompt_tokens": 16}),
         ("encoder", {"prompt_tokens": 4096, "threads": 1}),
+        ("encoder-decoder", {"dtype": "q8"}),
+        ("encoder-decoder", {"dtype": "fp32", "prompt_tokens": 300, "context_length": 400}),
     )
 ]
 
@@ -116,6 +137,12 @@ def profile_of(name: str) -> dict[str, Any]:
     }
 
 
+def cost_of(classes: dict[str, tuple[int, int]], steps: int, cache: int) -> manifest.Cost:
+    """Bytes and multiply-adds by operator class."""
+    costs = {kind: manifest.OperatorCost(bytes=size, macs=macs) for kind, (size, macs) in classes.items()}
+    return manifest.Cost(per_token=costs, steps=steps, kv_bytes_per_token=cache, activation_bytes_per_token=90_000)
+
+
 def manifest_of(name: str) -> str:
     """A sound manifest, as text; its shards have a byte for each MiB that the costs speak of."""
     facts = MODELS[name]
@@ -126,17 +153,13 @@ def manifest_of(name: str) -> str:
         variants = []
         for dtype, weight_bytes in facts["weights"].items():
             graph, shard = f"onnx/model{dtype.suffix}.onnx", f"onnx/model{dtype.suffix}.onnx_data"
-            for path, size in ((graph, 100), (shard, weight_bytes >> 20)):
+            sizes = {graph: 100, shard: weight_bytes >> 20}
+            reader = f"onnx/encoder_model{dtype.suffix}.onnx" if "encoder" in facts else ""
+            for path, size in (sizes | ({reader: 90} if reader else {})).items():
                 (root / path).write_bytes(bytes(size))
                 files.append(hash_file(root / path, path))
-            classes = {
-                kind: manifest.OperatorCost(bytes=size, macs=macs) for kind, (size, macs) in facts["classes"].items()
-            }
             kept = facts["classes"]
             cache = sum(kept[kind][0] for kind in kept if kind.startswith("attention")) if facts["kv_cache"] else 0
-            cost = manifest.Cost(
-                per_token=classes, steps=facts["steps"], kv_bytes_per_token=cache, activation_bytes_per_token=90_000
-            )
             variants.append(
                 manifest.VariantSpec(
                     dtype=dtype,
@@ -145,7 +168,10 @@ def manifest_of(name: str) -> str:
                     graph=graph,
                     shards=(shard,),
                     weight_bytes=weight_bytes,
-                    cost=cost,
+                    cost=cost_of(kept, facts["steps"], cache),
+                    encoder=manifest.GraphSpec(graph=reader, shards=(), cost=cost_of(facts["encoder"], 90, 0))
+                    if reader
+                    else None,
                 )
             )
         model = manifest.Model(

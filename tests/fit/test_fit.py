@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 def test_verdicts_are_the_golden_ones() -> None:
     assert golden() == json.loads(GOLDEN.read_text()), "run `python -m tests.fit.golden` after a wanted change"
-    assert len(CASES) == 21
+    assert len(CASES) == 27
 
 
 def test_published_errors_are_the_same_in_both_languages() -> None:
