@@ -1,6 +1,7 @@
 /** Owns the running of rows of tokens through an encoder: batches of similar length, padding, and their timing. */
 
 import { throwIfAborted } from "../errors.js";
+import { overlappingParts } from "./overlapping_parts.js";
 import { RunStats } from "./run_stats.js";
 
 /**
@@ -20,13 +21,18 @@ import { RunStats } from "./run_stats.js";
 
 /** The tokens of one text, or of two; `types` is 1 for those of the second. @typedef {{ids: number[], types?: number[]}} Row */
 
+/**
+ * A part of a text: its own tokens are `from` to `to` of the whole text, which stand `shift` places further left in `ids`.
+ * @typedef {Row & {shift: number, from: number, to: number}} PartRow
+ */
+
 /** Texts run together, as many as come to so many tokens with their padding. */
 const BATCH_TOKENS = 1024;
 
 export class EncoderRunner {
   #parts;
   #padId;
-  #suffixLength;
+  #marks;
 
   /** @param {RunnerParts} parts */
   constructor(parts) {
@@ -35,12 +41,30 @@ export class EncoderRunner {
     this.maxTokens = parts.maxTokens;
     this.stats = new RunStats(parts.session, parts.clock);
     this.#padId = parts.tokenizer.idOf(parts.tokenizer.specialTokens.pad_token ?? "") ?? 0;
-    this.#suffixLength = suffixLength(parts.tokenizer);
+    this.#marks = marksOf(parts.tokenizer);
   }
 
   /** The tokens of a text, cut to what the model takes. @param {string} text @returns {Row} */
   row(text) {
-    return { ids: cut(this.tokenizer.encode(text), this.maxTokens, this.#suffixLength) };
+    return { ids: cut(this.tokenizer.encode(text), this.maxTokens, this.#marks.suffix) };
+  }
+
+  /**
+   * The tokens of a text as rows that the model takes: one, or parts that overlap.
+   * @param {string} text
+   * @returns {{all: number[], rows: PartRow[]}} `all`: the tokens of the whole text with the tokenizer's own around them
+   */
+  partRows(text) {
+    const all = this.tokenizer.encode(text);
+    const { prefix, suffix } = this.#marks;
+    const end = all.length - suffix;
+    const parts = overlappingParts(end - prefix, Math.max(2, this.maxTokens - prefix - suffix));
+    const rows = parts.map(({ offset, count, from, to }) => {
+      const start = prefix + offset;
+      const ids = [...all.slice(0, prefix), ...all.slice(start, start + count), ...all.slice(end)];
+      return { ids, shift: offset, from: prefix + from, to: prefix + to };
+    });
+    return { all, rows };
   }
 
   /**
@@ -105,15 +129,15 @@ export function softmax(logits) {
 }
 
 /**
- * How many tokens the tokenizer adds after a text ([SEP]): these stay when a text is cut.
+ * How many tokens the tokenizer adds before a text ([CLS]) and after it ([SEP]): these stay when a text is cut.
  * @param {Tokenizer} tokenizer
  */
-function suffixLength(tokenizer) {
+function marksOf(tokenizer) {
   const empty = tokenizer.encode("");
   const some = tokenizer.encode("a");
   let prefix = 0;
   while (prefix < empty.length && empty[prefix] === some[prefix]) prefix += 1;
-  return empty.length - prefix;
+  return { prefix, suffix: empty.length - prefix };
 }
 
 /** @param {number[]} ids @param {number} limit @param {number} suffix */

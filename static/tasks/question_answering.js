@@ -3,6 +3,7 @@
 import { FeatherweightError } from "../errors.js";
 import { tokenSpans } from "../text/token_spans.js";
 import { EncoderRunner, softmax } from "./encoder_runner.js";
+import { overlappingParts } from "./overlapping_parts.js";
 
 /**
  * `start` and `end` are where the answer stands in the context, null where that is not known. `score` is the probability
@@ -69,20 +70,15 @@ export class QuestionAnswering {
       const limit = this.#runner.maxTokens;
       throw new FeatherweightError("unsupported", `The question leaves no room for a text in the ${limit} tokens that this model reads. Shorten it.`);
     }
-    /** @type {Part[]} */
-    const parts = [];
-    for (let offset = 0; parts.length === 0 || offset + Math.ceil(room / 2) < ids.length; offset += Math.floor(room / 2)) {
-      const count = Math.min(room, ids.length - offset);
+    return overlappingParts(ids.length, room).map(({ offset, count }) => {
       /** @param {number[]} values */
       const cut = (values) => [
         ...values.slice(0, start),
         ...values.slice(start + offset, start + offset + count),
         ...values.slice(start + ids.length),
       ];
-      parts.push({ ids: cut(pair.ids), types: cut(pair.types), start, count, offset });
-      if (offset + count === ids.length) break;
-    }
-    return parts;
+      return { ids: cut(pair.ids), types: cut(pair.types), start, count, offset };
+    });
   }
 }
 

@@ -25,6 +25,7 @@ export class TokenClassification {
   }
 
   /**
+   * A text longer than the model takes is read in parts that overlap by half.
    * @param {readonly string[]} texts
    * @param {{ignoreLabels?: readonly string[], group?: boolean, signal?: AbortSignal}} [options] `ignoreLabels`: "O" by
    *   default; `group`: joins neighbours of one label, whose names may begin with "B-" (begins) and "I-" (goes on)
@@ -33,18 +34,26 @@ export class TokenClassification {
    */
   async classifyTokens(texts, { ignoreLabels = [OUTSIDE], group = false, signal } = {}) {
     this.stats.begin();
-    const rows = texts.map((text) => this.#runner.row(text));
-    return this.#runner.run(rows, signal, ({ logits }, row, at) => {
-      const { ids } = rows[at];
-      const spans = tokenSpans(texts[at], ids, this.#runner.tokenizer);
-      const tokens = ids.flatMap((id, token) => {
-        if (!this.#runner.tokenizer.isText(id)) return [];
-        const scores = softmax(valuesAt(logits, row, token));
+    const { tokenizer } = this.#runner;
+    const encoded = texts.map((text) => this.#runner.partRows(text));
+    const spans = encoded.map(({ all }, at) => tokenSpans(texts[at], all, tokenizer));
+    const parts = encoded.flatMap(({ rows }, at) => rows.map((row) => ({ ...row, at })));
+    const found = await this.#runner.run(parts, signal, ({ logits }, row, index) => {
+      const { ids, shift, from, to, at } = parts[index];
+      /** @type {Found[]} */
+      const tokens = [];
+      for (let token = from; token < to; token += 1) {
+        const id = ids[token - shift];
+        if (!tokenizer.isText(id)) continue;
+        const scores = softmax(valuesAt(logits, row, token - shift));
         const best = scores.indexOf(Math.max(...scores));
-        return [{ label: this.#labels[best], score: scores[best], ids: [id], token, span: spans[token] }];
-      });
-      const kept = tokens.filter(({ label }) => !ignoreLabels.includes(label));
-      return (group ? grouped(kept) : kept).map((item) => this.#describe(item, texts[at]));
+        tokens.push({ label: this.#labels[best], score: scores[best], ids: [id], token, span: spans[at][token] });
+      }
+      return tokens.filter(({ label }) => !ignoreLabels.includes(label));
+    });
+    return texts.map((text, at) => {
+      const tokens = found.filter((_, index) => parts[index].at === at).flat();
+      return (group ? grouped(tokens) : tokens).map((item) => this.#describe(item, text));
     });
   }
 

@@ -48,10 +48,10 @@ function create(Task, session, parts = {}) {
 const LABELS = ["O", "B-PER", "I-PER", "B-LOC"];
 const TAGS = { angela: 1, smith: 2, maria: 1, berlin: 3 };
 
-function tagger() {
+function tagger(maxTokens = 64) {
   const tokenizer = openTokenizer(MINILM);
   const session = new TokenSession({ logits: (id) => LABELS.map((_, at) => (at === (TAGS[tokenizer.tokenOf(id)] ?? 0) ? 4 : 0)) });
-  return { session, model: create(TokenClassification, session, { labels: LABELS }) };
+  return { session, model: create(TokenClassification, session, { labels: LABELS, maxTokens }) };
 }
 
 test("tokens_get_their_labels_and_places", options, async () => {
@@ -83,6 +83,16 @@ test("texts_of_one_batch_keep_their_order", options, async () => {
   const found = await model.classifyTokens(["Berlin", "nobody was there at all", "met Maria"]);
   assert.deepEqual(found.map((tokens) => tokens.map(({ word }) => word)), [["Berlin"], [], ["Maria"]]);
   assert.equal(session.runs.length, 1);
+});
+
+test("long_texts_are_labelled_to_their_end", options, async () => {
+  const { session, model } = tagger(24);
+  const text = `Maria ${"word ".repeat(17)}Angela Smith ${"word ".repeat(43)}was in Berlin`;
+  const [found] = await model.classifyTokens([text], { group: true });
+  assert.deepEqual(found.map(({ word }) => word), ["Maria", "Angela Smith", "Berlin"]);
+  for (const { word, start, end } of found) assert.equal(text.slice(start, end), word);
+  const rows = session.runs.flatMap(({ inputIds }) => inputIds);
+  assert.ok(rows.length > 3 && rows.every((row) => row.length <= 24));
 });
 
 /** Answers begin at "paris" or "lyon" and end at "france"; lyon is the better one. */
