@@ -99,6 +99,23 @@ def test_search_and_sorting_rank_by_meaning(watched: Watched, base_url: str) -> 
     expect(get(page, f"remove-button-{MINILM}")).to_be_visible()
 
 
+def test_a_long_reading_says_how_far_it_is_and_can_be_stopped(watched: Watched, base_url: str) -> None:
+    page = watched.page
+    page.goto(f"{base_url}/?model={MINILM}&dtype=q8")
+    get(page, f"download-button-{MINILM}").click()
+    passages = "\n\n".join(f"{number}. {CORPUS}" for number in range(900))
+    get(page, "search-corpus").evaluate("(box, text) => { box.value = text; }", passages)  # typing it takes a minute
+    get(page, "search-button").click()
+    expect(get(page, "search-state")).to_contain_text(re.compile(r"Reading \d+ of \d+"))
+    get(page, "search-stop").click()
+    expect(get(page, "search-state")).to_have_text("Stopped.")
+    expect(get(page, "search-button")).to_be_visible()
+    get(page, "search-corpus").fill(CORPUS)
+    get(page, "search-button").click()
+    expect(get(page, "search-result")).to_have_count(4)
+    assert watched.problems == []
+
+
 def test_chat_streams_stops_and_goes_on(watched: Watched, base_url: str) -> None:
     page = watched.page
     page.goto(f"{base_url}/?model={SMOLLM2}&dtype=q4")

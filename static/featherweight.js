@@ -163,6 +163,8 @@ class Model {
     this.contextLength = loaded.contextLength;
     /** Names of the classes of a model with a classification head, else null. */
     this.labels = loaded.labels;
+    /** How texts are put to it: whether it chats, its mask token, the prefixes that it was trained with. */
+    this.texts = loaded.texts;
     /** @type {Stats} */
     this.stats = loaded.stats;
     /** Predicted beside measured, of the last answer that was long enough to tell. @type {Receipt | null} */

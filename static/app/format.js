@@ -88,6 +88,16 @@ export function formatParameters(count) {
   return `${Math.round(count / 1e6)} M`;
 }
 
+/**
+ * A probability: "83 %", "4.2 %", "<0.1 %".
+ * @param {number} share 0 to 1
+ */
+export function formatShare(share) {
+  const percent = 100 * share;
+  if (percent < 0.1) return "<0.1 %";
+  return `${percent < 9.95 ? percent.toFixed(1) : Math.round(percent)} %`;
+}
+
 /** @param {number} count */
 export function formatCount(count) {
   return NUMBER.format(count);

@@ -1,4 +1,4 @@
-/** Owns how pasted text becomes passages, and how vectors rank them. Pure. */
+/** Owns how pasted text becomes passages, lines and labels, and how vectors rank them. Pure. */
 
 /**
  * One passage a line; where empty lines part the text, one a paragraph.
@@ -54,4 +54,24 @@ export function cosine(a, b) {
     bb += b[index] * b[index];
   }
   return aa > 0 && bb > 0 ? dot / Math.sqrt(aa * bb) : 0;
+}
+
+/**
+ * The lines of a text that say something.
+ * @param {string} text
+ * @returns {{text: string, start: number}[]} `start`: where the line begins in the text
+ */
+export function splitLines(text) {
+  return [...text.matchAll(/[^\n]*\S[^\n]*/g)].map((line) => ({ text: line[0], start: line.index }));
+}
+
+/**
+ * A text with another beginning.
+ * @param {string} text
+ * @param {readonly string[]} known beginnings, one of which may be there
+ * @param {string} prefix
+ */
+export function swapPrefix(text, known, prefix) {
+  const old = known.filter((item) => text.startsWith(item)).sort((a, b) => b.length - a.length)[0] ?? "";
+  return prefix + text.slice(old.length);
 }

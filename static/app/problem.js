@@ -72,6 +72,9 @@ export function unfinished(next) {
 }
 
 /** @type {Advice} */
+export const TEXT_TOO_LONG = { title: "This text is longer than the model can read.", advice: "Shorten it, and try again." };
+
+/** @type {Advice} */
 const UNKNOWN = { title: "Something went wrong.", advice: "Try again. If it comes back, reload the page." };
 
 /** @param {unknown} error */
@@ -81,7 +84,15 @@ export function errorCode(error) {
 }
 
 /**
- * Whether the model refused a conversation because of its length.
+ * Whether the model itself is gone, so that trying again means loading it again.
+ * @param {unknown} error
+ */
+export function isDead(error) {
+  return ["device_lost", "out_of_memory"].includes(errorCode(error));
+}
+
+/**
+ * Whether the model refused a conversation or a text because of its length.
  * @param {unknown} error
  */
 export function isTooLong(error) {
@@ -103,7 +114,12 @@ export function showProblem(slot, error, retry) {
   const code = errorCode(error);
   const offline = code === "network" && !navigator.onLine;
   const advice = offline ? OFFLINE : (ADVICE[isTooLong(error) ? "too_long" : code] ?? UNKNOWN);
-  showAdvice(slot, advice, `${code}: ${error instanceof Error ? error.message : String(error)}`, retry);
+  showAdvice(slot, advice, detailsOf(error), retry);
+}
+
+/** What happened, for those who look closer. @param {unknown} error */
+export function detailsOf(error) {
+  return `${errorCode(error)}: ${error instanceof Error ? error.message : String(error)}`;
 }
 
 /**

@@ -7,6 +7,34 @@ const TASKS = {
   "feature-extraction": "Search and sorting",
   "sentence-similarity": "Search and sorting",
   "text-classification": "Sorting",
+  "token-classification": "Labelling of words",
+  "question-answering": "Answers from a text",
+  "fill-mask": "Filling of gaps",
+  "text2text-generation": "Rewriting",
+};
+
+/** Labels that taggers are trained with most. @type {Record<string, string>} */
+const LABELS = {
+  PER: "person",
+  PERSON: "person",
+  LOC: "place",
+  GPE: "country or town",
+  ORG: "organisation",
+  MISC: "other name",
+  DATE: "date",
+  TIME: "time",
+  MONEY: "sum of money",
+  NOUN: "noun",
+  PROPN: "name",
+  VERB: "verb",
+  AUX: "auxiliary verb",
+  ADJ: "adjective",
+  ADV: "adverb",
+  PRON: "pronoun",
+  ADP: "preposition",
+  DET: "article",
+  NUM: "number",
+  PUNCT: "punctuation",
 };
 
 /** @type {Record<string, string>} */
@@ -36,6 +64,11 @@ const BACKENDS = {
 /** @param {string} task */
 export function taskName(task) {
   return TASKS[task] ?? task;
+}
+
+/** @param {string} label @returns {string} empty: the label says it itself, or only its model knows */
+export function labelName(label) {
+  return LABELS[label] ?? "";
 }
 
 /** @param {string} license an SPDX identifier in any case, or "unknown" */

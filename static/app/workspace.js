@@ -1,26 +1,24 @@
-/** Owns the view of a running model: its name, the task it is for, its numbers. */
-import { newChat, openChat, setUpChat, stopAnswer } from "./chat.js";
-import { offerLabels, setUpClassify } from "./classify.js";
+/** Owns the view of a running model: its name, what can be done with it, its numbers. */
 import { byId } from "./dom.js";
-import { forgetVectors, setUpSearch } from "./search.js";
+import { setUpReceipt, showReceipt } from "./receipt_panel.js";
 import { chooseStatistics, showStatistics } from "./statistics.js";
-import { setUpTabs } from "./tabs.js";
-import { backendPlace } from "./wording.js";
+import { showTabs } from "./tabs.js";
+import { chat } from "./views/chat.js";
+import { viewsOf } from "./views/views.js";
+import { backendPlace, taskName } from "./wording.js";
 
 /** @typedef {Awaited<ReturnType<typeof import("../featherweight.js").loadModel>>} Model */
 
 const WIDE = matchMedia("(min-width: 60rem)");
 
 export class Workspace {
-  #search = setUpSearch();
-  #classify = setUpClassify();
-  #tabs = setUpTabs(byId("encoder-tabs", HTMLElement));
+  /** Of the running model. @type {import("./views/views.js").View[]} */
+  #views = [];
 
   /** @param {{reload: () => void}} actions loads the model again after it died */
   constructor(actions) {
     this.actions = actions;
-    setUpChat();
-    byId("new-chat", HTMLButtonElement).addEventListener("click", newChat);
+    setUpReceipt();
     const panels = [byId("statistics-panel", HTMLDetailsElement), byId("settings-panel", HTMLDetailsElement)];
     const openPanels = () => panels.forEach((panel) => (panel.open = WIDE.matches));
     WIDE.addEventListener("change", openPanels);
@@ -29,34 +27,31 @@ export class Workspace {
 
   /** @param {Model} model */
   open(model) {
-    const generates = model.task === "text-generation";
+    this.#views = viewsOf(model);
+    const generates = this.#views.some((view) => view.generates);
+    const chats = this.#views.includes(chat);
     document.title = `${model.name} · Featherweight`;
     byId("workspace-title", HTMLElement).textContent = model.name;
     byId("workspace-variant", HTMLElement).textContent = `${model.dtype}, ${backendPlace(model.backend)}`;
-    byId("chat", HTMLElement).hidden = !generates;
-    byId("encoder", HTMLElement).hidden = generates;
     byId("settings-panel", HTMLElement).hidden = !generates;
-    byId("new-chat", HTMLElement).hidden = !generates;
+    byId("system-prompt-field", HTMLElement).hidden = !chats;
+    byId("new-chat", HTMLElement).hidden = !chats;
     chooseStatistics(generates);
     showStatistics(model.stats);
-    if (generates) {
-      openChat(model, this.actions);
-      return;
-    }
-    forgetVectors();
-    const hasHead = model.labels !== null;
-    byId("encoder-tabs", HTMLElement).hidden = hasHead;
-    this.#tabs.select(hasHead ? "classify-tab" : "search-tab");
-    offerLabels(model);
-    this.#search.open(model);
-    this.#classify.open(model);
+    showReceipt(model.receipt);
+
+    showTabs(byId("view-tabs", HTMLElement), this.#views);
+    const unknown = byId("no-view", HTMLElement);
+    unknown.hidden = this.#views.length > 0;
+    unknown.textContent = `This page has no view for "${taskName(model.task)}" yet; the browser module can run it.`;
+    const shown = byId("views", HTMLElement);
+    shown.replaceChildren(...this.#views.map(({ root }) => root));
     byId("workspace-title", HTMLElement).focus({ preventScroll: true });
+    for (const view of this.#views) view.open(model, this.actions);
   }
 
   /** Stops what runs; the model stays. */
   pause() {
-    stopAnswer();
-    this.#search.stop();
-    this.#classify.stop();
+    for (const view of this.#views) view.stop();
   }
 }

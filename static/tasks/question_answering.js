@@ -68,7 +68,9 @@ export class QuestionAnswering {
     const room = this.#runner.maxTokens - around;
     if (start < 0 || room < 2) {
       const limit = this.#runner.maxTokens;
-      throw new FeatherweightError("unsupported", `The question leaves no room for a text in the ${limit} tokens that this model reads. Shorten it.`);
+      throw new FeatherweightError("unsupported", `The question leaves no room for a text in the ${limit} tokens that this model reads. Shorten it.`, {
+        context_length: limit,
+      });
     }
     return overlappingParts(ids.length, room).map(({ offset, count }) => {
       /** @param {number[]} values */

@@ -53,6 +53,23 @@ export async function readTextFiles(paths, read) {
   };
 }
 
+/**
+ * How texts are put to a model: `chats` says whether it takes conversations, `maskToken` is what stands for a gap, and
+ * `prefixes` are the beginnings that it was trained to answer ("summarize: ").
+ * @typedef {{chats: boolean, maskToken: string | null, prefixes: string[]}} TextHabits
+ */
+
+/** @param {TextFiles} texts @returns {TextHabits} */
+export function textHabits({ tokenizer, chatTemplate, config }) {
+  const tasks = Object.values(config.task_specific_params ?? {});
+  const prefixes = tasks.map((params) => params?.prefix).filter((prefix) => typeof prefix === "string" && prefix.trim() !== "");
+  return {
+    chats: findChatTemplate(chatTemplate, tokenizer.chatTemplate) !== null,
+    maskToken: tokenizer.specialTokens.mask_token ?? null,
+    prefixes: [...new Set(prefixes)],
+  };
+}
+
 /** @typedef {TextGeneration | TextToText | Encoder | TokenClassification | QuestionAnswering | FillMask} Task */
 
 /**

@@ -10,7 +10,7 @@ import { probeWasm, probeWebgpu } from "../device/probe.js";
 import { FeatherweightError, throwIfAborted } from "../errors.js";
 import { loadManifest } from "../manifest/manifest.js";
 import { Transferred, serve } from "./bridge.js";
-import { createTask, readTextFiles } from "./model_parts.js";
+import { createTask, readTextFiles, textHabits } from "./model_parts.js";
 
 /**
  * @typedef {import("./bridge.js").CallContext} CallContext
@@ -46,6 +46,7 @@ import { createTask, readTextFiles } from "./model_parts.js";
  * @property {number} threads
  * @property {number} contextLength
  * @property {readonly string[] | null} labels
+ * @property {import("./model_parts.js").TextHabits} texts
  * @property {import("../text/tokenizer.js").TokenizerFiles} tokenizerFiles
  * @property {import("../tasks/run_stats.js").Stats} stats
  */
@@ -114,6 +115,7 @@ async function load({ manifestUrl, dtype, backend = "auto", threads, contextLeng
     threads: session.threads,
     contextLength: limits.contextLength,
     labels: model.labels,
+    texts: textHabits(texts),
     tokenizerFiles: texts.tokenizerFiles,
     stats: task.stats.snapshot(),
   };

@@ -44,3 +44,7 @@ test("counts_have_their_plural", () => {
   assert.equal(format.countOf(1, "passage"), "1 passage");
   assert.equal(format.countOf(1200, "passage"), "1,200 passages");
 });
+
+test("probabilities_are_percentages", () => {
+  assert.deepEqual([0.826, 0.0421, 0.00097, 0.0994, 0.0996, 1].map(format.formatShare), ["83 %", "4.2 %", "<0.1 %", "9.9 %", "10 %", "100 %"]);
+});

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cosine, rank, splitLabels, splitPassages } from "../../../static/app/passages.js";
+import { cosine, rank, splitLabels, splitLines, splitPassages, swapPrefix } from "../../../static/app/passages.js";
 
 test("passages_are_lines", () => {
   assert.deepEqual(splitPassages("  one \ntwo\t words\n"), ["one", "two words"]);
@@ -26,4 +26,19 @@ test("ranking_puts_the_nearest_first_whatever_the_lengths", () => {
 
 test("a_zero_vector_is_near_nothing", () => {
   assert.equal(cosine([0, 0], [1, 2]), 0);
+});
+
+test("lines_know_where_they_stand", () => {
+  const text = "one \n\n \t\n  two\r\nthree";
+  const lines = splitLines(text);
+  assert.deepEqual(lines.map((line) => line.text.trim()), ["one", "two", "three"]);
+  for (const line of lines) assert.equal(text.slice(line.start, line.start + line.text.length), line.text);
+  assert.deepEqual(splitLines(" \n"), []);
+});
+
+test("a_beginning_takes_the_place_of_another", () => {
+  const known = ["translate: ", "translate: to German: "];
+  assert.equal(swapPrefix("translate: to German: hello", known, "sum: "), "sum: hello");
+  assert.equal(swapPrefix("hello", known, "sum: "), "sum: hello");
+  assert.equal(swapPrefix("translate: hello", known, ""), "hello");
 });

@@ -1,21 +1,22 @@
 /** Owns the chat: the log, the composer, and one streaming answer at a time. */
-import { announce } from "./announcer.js";
-import { Conversation } from "./conversation.js";
-import { byId, make } from "./dom.js";
-import { formatRate, formatSeconds } from "./format.js";
-import { done, intend } from "./journal.js";
-import { clearProblem, errorCode, isAbort, isTooLong, showProblem } from "./problem.js";
-import { setUpReceipt, showReceipt } from "./receipt_panel.js";
-import { generationSettings } from "./settings.js";
-import { showStatistics } from "./statistics.js";
+import { announce } from "../announcer.js";
+import { Conversation } from "../conversation.js";
+import { byId, make } from "../dom.js";
+import { formatRate, formatSeconds } from "../format.js";
+import { done, intend } from "../journal.js";
+import { clearProblem, isAbort, isDead, isTooLong, showProblem } from "../problem.js";
+import { showReceipt } from "../receipt_panel.js";
+import { generationSettings } from "../settings.js";
+import { showStatistics } from "../statistics.js";
 
-/** @typedef {Awaited<ReturnType<typeof import("../featherweight.js").loadModel>>} Model */
+/** @typedef {Awaited<ReturnType<typeof import("../../featherweight.js").loadModel>>} Model */
 
 const log = byId("chat-log", HTMLElement);
 const empty = byId("chat-empty", HTMLElement);
 const form = byId("chat-form", HTMLFormElement);
 const input = byId("chat-input", HTMLTextAreaElement);
 const sendButton = byId("send-button", HTMLButtonElement);
+const newChatButton = byId("new-chat", HTMLButtonElement);
 const stopButton = byId("stop-button", HTMLButtonElement);
 const line = byId("chat-line", HTMLElement);
 const problemSlot = byId("chat-problem", HTMLElement);
@@ -29,18 +30,22 @@ let answering = null;
 /** @type {() => void} */
 let reloadModel = () => {};
 
+/** @type {import("./views.js").View} */
+export const chat = { name: "chat", title: "Chat", generates: true, root: byId("chat", HTMLElement), open: openChat, stop: stopAnswer };
+
+setUp();
+
 /**
  * Shows the conversation with a model.
  * @param {Model} opened
  * @param {{reload: () => void}} actions what the retry button does when the model itself died
  */
-export function openChat(opened, { reload }) {
+function openChat(opened, { reload }) {
   abandonAnswer();
   model = opened;
   reloadModel = reload;
   conversation = new Conversation(opened.id);
   clearProblem(problemSlot);
-  showReceipt(opened.receipt);
   line.textContent = "";
   drawLog();
   input.focus({ preventScroll: true });
@@ -48,7 +53,7 @@ export function openChat(opened, { reload }) {
 }
 
 /** Stops the answer that runs, if one does. */
-export function stopAnswer() {
+function stopAnswer() {
   answering?.abort();
 }
 
@@ -61,7 +66,7 @@ function abandonAnswer() {
 }
 
 /** Forgets the conversation. */
-export function newChat() {
+function newChat() {
   abandonAnswer();
   conversation?.clear();
   clearProblem(problemSlot);
@@ -71,9 +76,8 @@ export function newChat() {
   input.focus();
 }
 
-/** Wires the composer; called once. */
-export function setUpChat() {
-  setUpReceipt();
+function setUp() {
+  newChatButton.addEventListener("click", newChat);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     send(input.value.trim());
@@ -105,7 +109,7 @@ function send(text) {
 /**
  * @param {Model} speaker
  * @param {Conversation} talk
- * @param {import("./settings.js").GenerationSettings} settings
+ * @param {import("../settings.js").GenerationSettings} settings
  */
 async function answer(speaker, talk, { systemPrompt, ...options }) {
   const controller = new AbortController();
@@ -155,9 +159,8 @@ function settle(speaker, article, text, stopped, failure) {
   if (failure) {
     if (text) addNote(article, "Interrupted.");
     else article.remove();
-    const dead = ["device_lost", "out_of_memory"].includes(errorCode(failure));
     const again = () => retry(speaker, article);
-    showProblem(problemSlot, failure, dead ? reloadModel : isTooLong(failure) ? newChat : again);
+    showProblem(problemSlot, failure, isDead(failure) ? reloadModel : isTooLong(failure) ? newChat : again);
     problemSlot.scrollIntoView({ block: "nearest" });
   } else if (text) {
     conversation?.add("assistant", text);
