@@ -79,7 +79,7 @@ def test_labels_are_marked_where_they_stand(page: Page, url: str) -> None:
     marks = text.locator("mark")
     assert marks.count() > 1
     shown = text.evaluate(
-        "(root) => { root.querySelectorAll('.labelled-name').forEach((name) => name.remove()); return root.textContent; }"
+        "(root) => { for (const name of root.querySelectorAll('.labelled-name')) name.remove(); return root.innerText; }"
     )
     assert [line.split() for line in shown.split("\n")] == [line.split() for line in LINES]
     legend = page.get_by_test_id("label-legend").locator("li")
@@ -193,7 +193,7 @@ def test_everyone_can_use_every_view(browser: Browser, url: str) -> None:
 
 
 def violations(page: Page, view: str) -> dict[str, str]:
-    """Rules of axe that the page breaks on a phone and a desk, by day and by night, with the first element that does."""
+    """Rules of axe that the page breaks on a phone and on a desk, by day and by night, and what breaks them."""
     found = {}
     page.evaluate(AXE.read_text())  # not as a script element: the content security policy forbids those
     for width, height in SIZES:
