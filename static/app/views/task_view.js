@@ -157,10 +157,8 @@ export class TaskView {
       if (isAbort(error)) announce("Stopped.");
       else this.#showProblem(error);
     } finally {
-      if (this.#running === controller) {
-        done();
-        this.#setRunning(null);
-      }
+      done();
+      if (this.#running === controller) this.#setRunning(null);
     }
   }
 
