@@ -2,6 +2,7 @@
 
 import { FeatherweightError } from "../errors.js";
 import { Tokenizer as HuggingFaceTokenizer } from "../vendor/huggingface/tokenizers.mjs";
+import { readTokenizerFile } from "./tokenizer_file.js";
 
 /**
  * The bytes of a model's text files; `template` is chat_template.jinja.
@@ -17,7 +18,7 @@ import { Tokenizer as HuggingFaceTokenizer } from "../vendor/huggingface/tokeniz
  */
 export function createTokenizer({ tokenizer, config }) {
   try {
-    return new Tokenizer(parseJson(tokenizer), config ? parseJson(config) : {});
+    return new Tokenizer(readTokenizerFile(tokenizer), config ? JSON.parse(new TextDecoder().decode(config)) : {});
   } catch (error) {
     throw new FeatherweightError(
       "unsupported",
@@ -36,14 +37,20 @@ export class Tokenizer {
   #added = new Set();
 
   /**
-   * @param {any} tokenizer the content of tokenizer.json
+   * @param {import("./tokenizer_file.js").TokenizerFile} file
    * @param {any} config the content of tokenizer_config.json
    */
-  constructor(tokenizer, config) {
-    this.#tokenizer = new HuggingFaceTokenizer(tokenizer, config);
-    // It has maps of its own by now; the lists that they were made of would take as much memory again.
-    for (const list of [tokenizer.model, /** @type {any} */ (this.#tokenizer).model]) list.merges = null;
-    tokenizer.model.vocab = null;
+  constructor({ json: tokenizer, model }, config) {
+    if (model) {
+      this.#tokenizer = new HuggingFaceTokenizer({ ...tokenizer, model: { type: "BPE", vocab: {}, merges: [] } }, config);
+      for (const { id, content } of tokenizer.added_tokens) model.tokens_to_ids.set(content, id);
+      this.#tokenizer.model = model;
+    } else {
+      this.#tokenizer = new HuggingFaceTokenizer(tokenizer, config);
+      // It has maps of its own by now; the lists that they were made of would take as much memory again.
+      for (const list of [tokenizer.model, /** @type {any} */ (this.#tokenizer).model]) list.merges = null;
+      tokenizer.model.vocab = null;
+    }
     for (const [id, token] of this.#tokenizer.get_added_tokens_decoder()) {
       this.#added.add(id);
       if (token.special) this.#special.add(id);
@@ -132,9 +139,4 @@ export class Tokenizer {
 /** A special token is written as a text or as {content, ...}. @param {any} token @returns {string | null} */
 function contentOf(token) {
   return typeof token === "string" ? token : (token?.content ?? null);
-}
-
-/** @param {Uint8Array} bytes */
-function parseJson(bytes) {
-  return JSON.parse(new TextDecoder().decode(bytes));
 }

@@ -62,7 +62,7 @@ let lastCall = Promise.resolve();
 /**
  * @param {LoadRequest} request
  * @param {CallContext} context
- * @returns {Promise<Loaded>}
+ * @returns {Promise<Transferred>} of what Loaded describes
  */
 async function load({ manifestUrl, dtype, backend = "auto", threads, contextLength, kvDtype }, { signal, emit }) {
   const startedAt = performance.now();
@@ -105,6 +105,8 @@ async function load({ manifestUrl, dtype, backend = "auto", threads, contextLeng
   task = createTask({ manifest, session, texts, contextLength: limits.contextLength });
   task.stats.loaded({ seconds: (performance.now() - startedAt) / 1000, downloadBytes: delivery.networkBytes });
   emit({ phase: "ready", ...settled() });
+  // Nothing here needs them any more.
+  const { tokenizer, config } = texts.tokenizerFiles;
   /** @type {Loaded} */
   const loaded = {
     id: model.id,
@@ -119,7 +121,7 @@ async function load({ manifestUrl, dtype, backend = "auto", threads, contextLeng
     tokenizerFiles: texts.tokenizerFiles,
     stats: task.stats.snapshot(),
   };
-  return loaded;
+  return new Transferred(loaded, [tokenizer, ...(config ? [config] : [])].map(({ buffer }) => /** @type {ArrayBuffer} */ (buffer)));
 }
 
 /**
