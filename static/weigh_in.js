@@ -4,7 +4,9 @@ import { fitModel } from "./device/choice.js";
 import { defaultThreads } from "./device/fit.js";
 import { predictFrom, rawPrediction } from "./device/prediction.js";
 import { deviceFacts } from "./device/probe.js";
+import { PROBE_MS, ratesThatHold } from "./device/rates.js";
 import { receiptsOf, sharedForm, withReceipt } from "./device/receipts.js";
+import { kernelFile } from "./engine/kernels.js";
 import { FeatherweightError, throwIfAborted } from "./errors.js";
 import { recall, remember } from "./local_storage.js";
 import { loadManifest, revisionOf } from "./manifest/manifest.js";
@@ -21,7 +23,6 @@ import { absolute, probeWorker, storeWorker } from "./worker/clients.js";
 
 const RATES_KEY = "rates";
 const RECEIPTS_KEY = "receipts";
-const RATES_LAST_MS = 7 * 24 * 3600 * 1000;
 /** Answers shorter than this say little about speed. */
 const LEAST_TOKENS = 16;
 
@@ -34,22 +35,60 @@ const LEAST_TOKENS = 16;
  * @throws {FeatherweightError} aborted
  */
 export async function probeDevice({ signal, fresh = false, measure = true } = {}) {
-  const facts = await deviceFacts({ signal });
-  const conditions = JSON.stringify([facts.threads, facts.crossOriginIsolated, facts.wasm, navigator.userAgent]);
-  const kept = fresh ? null : keptRates(conditions);
-  if (kept || !measure || !facts.wasm.simd) return { ...facts, rates: kept };
+  const [facts, build] = await Promise.all([deviceFacts({ signal }), kernelsBuild()]);
+  const { threads, crossOriginIsolated: isolated, wasm } = facts;
+  const conditions = { threads, isolated, wasm, browser: navigator.userAgent, build };
+  const kept = fresh ? null : ratesThatHold(recall(RATES_KEY), conditions, Date.now());
+  if (kept || !measure || !wasm.simd) return { ...facts, rates: kept };
+  const rates = await measuredRates(threads, signal);
+  if (rates) remember(RATES_KEY, { conditions, at: Date.now(), rates });
+  return { ...facts, rates };
+}
+
+/**
+ * What the worker has told when its time is up; it ends then, in whatever it is.
+ * @param {number} hardwareThreads
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<import("./device/rates.js").Rates | null>}
+ */
+async function measuredRates(hardwareThreads, signal) {
   const worker = probeWorker();
+  /** @type {import("./device/rates.js").Rates | null} */
+  let last = null;
+  /** @type {(timeIsUp?: undefined) => void} */
+  let stop = () => {};
+  const stopped = new Promise((resolve) => (stop = resolve));
+  const onStop = () => stop();
+  signal?.addEventListener("abort", onStop);
+  /** @param {any} event */
+  const onEvent = ({ rates }) => {
+    if (!rates) setTimeout(stop, PROBE_MS);
+    last = rates;
+  };
   try {
-    const rates = await worker.call("measure", { threads: defaultThreads(facts.threads) }, { signal });
-    remember(RATES_KEY, { conditions, at: Date.now(), rates });
-    return { ...facts, rates };
+    const call = worker.call("measure", { threads: defaultThreads(hardwareThreads) }, { onEvent });
+    call.catch(() => {}); // it may end after its time
+    await Promise.race([call, stopped]);
   } catch (error) {
-    throwIfAborted(signal);
     console.warn("The device's speed could not be measured:", error);
-    return facts;
   } finally {
+    signal?.removeEventListener("abort", onStop);
     worker.close();
   }
+  throwIfAborted(signal);
+  return last;
+}
+
+/** @type {Promise<string | null> | null} */
+let build = null;
+
+/** Which build of the kernels the server gives; null where it cannot be asked. */
+function kernelsBuild() {
+  build ??= fetch(new URL(`./wasm/${kernelFile(globalThis.crossOriginIsolated === true)}`, import.meta.url), { method: "HEAD" }).then(
+    (response) => response.headers.get("etag"),
+    () => null,
+  );
+  return build;
 }
 
 /**
@@ -182,11 +221,4 @@ function receiptsHere() {
 /** @param {Receipt} receipt */
 function keepReceipt(receipt) {
   remember(RECEIPTS_KEY, withReceipt(receiptsHere(), receipt));
-}
-
-/** @param {string} conditions @returns {import("./device/rates.js").Rates | null} */
-function keptRates(conditions) {
-  const kept = /** @type {any} */ (recall(RATES_KEY));
-  const fits = kept?.conditions === conditions && Date.now() - kept.at < RATES_LAST_MS && kept.rates?.by_threads?.length > 0;
-  return fits ? kept.rates : null;
 }

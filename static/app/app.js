@@ -46,11 +46,14 @@ async function start() {
   await weigh();
 }
 
-/** Measures the device, and says of every model how fast it will be. @param {{fresh?: boolean}} [options] */
+/** Measures the device, again while it is too busy for that, and says of every model how fast it will be. @param {{fresh?: boolean}} [options] */
 async function weigh(options) {
-  const device = probeDevice(options);
-  await showDevice(device);
-  list.weigh(device);
+  for (let tries = 0; tries < 3; tries++) {
+    const device = probeDevice(options);
+    await showDevice(device);
+    list.weigh(device);
+    if ((await device.catch(() => null))?.rates) return;
+  }
 }
 
 /** Opens what the address names, when it is wholly here and the last try did not kill the tab: that is told of instead. */

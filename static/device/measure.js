@@ -2,14 +2,15 @@
 
 import { compileKernels } from "../backends/wasm.js";
 import { instantiateKernels, kernelFile } from "../engine/kernels.js";
-import { measureKernels } from "../engine/rate_meter.js";
+import { RateMeter } from "../engine/rate_meter.js";
+import { PROBE_MS } from "./rates.js";
 import { argmax } from "../text/sampler.js";
 
 /** @typedef {import("./rates.js").Rates} Rates */
 
-/** What the kernels get of the two seconds that a probe may take. */
-const KERNEL_BUDGET_MS = 1100;
-const DOWNLOAD_BUDGET_MS = 350;
+/** What the kernels get of it: the download comes behind them. */
+const KERNELS_END_MS = 1450;
+const DOWNLOAD_MS = 350;
 const DOWNLOAD_BYTES = 1 << 20;
 /** A file of this server that is large enough to be asked for a part of. */
 const SAMPLE = new URL("../vendor/onnxruntime-web/ort-wasm-simd-threaded.wasm", import.meta.url);
@@ -25,33 +26,59 @@ const REPACK_MACS = 42;
 const START_SECONDS = 0.11;
 
 /**
+ * Measures until PROBE_MS are over, whatever is missing then: no result is given later, and none takes longer than what
+ * runs at that moment.
  * @param {object} options
  * @param {number} options.threads
  * @param {() => Promise<void>} options.pause lets an abort come through; throws when it has
  * @param {AbortSignal} options.signal
- * @returns {Promise<Rates>}
+ * @param {() => void} options.onStart the code is here, the time begins
+ * @param {(rates: Rates) => void} options.onRates each with all that the one before it had
+ * @returns {Promise<void>}
  * @throws {FeatherweightError} not_found: the kernels are not built; out_of_memory; aborted
  */
-export async function measureRates({ threads, pause, signal }) {
+export async function measureRates({ threads, pause, signal, onStart, onRates }) {
   const clock = () => performance.now();
-  const started = clock();
+  const opened = clock();
   const shared = globalThis.crossOriginIsolated === true;
   const module = await compileKernels(kernelFile(shared), signal);
   const kernels = await instantiateKernels(module, shared);
-  const compiled = (clock() - started) / 1000;
-  const count = shared ? threads : 1;
-  const measured = await measureKernels({ module, kernels, threads: count, budgetMs: KERNEL_BUDGET_MS, clock, pause });
-  const logit = logitSeconds(clock);
-  const hashed = await hashRate(clock);
-  await pause();
-  return {
-    measured_on: new Date().toISOString().slice(0, 10),
-    read_bytes_per_s: measured.read_bytes_per_s,
-    by_threads: measured.by_threads.map((rates) => ({ ...rates, call_s: CALL_SECONDS, logit_s: logit })),
-    start_s: START_SECONDS + compiled,
-    stored_bytes_per_s: 1 / (1 / hashed + 1 / FILE_BYTES_PER_S + REPACK_MACS / measured.by_threads[0].linear.linear_8bit.macs_per_s),
-    download_bytes_per_s: await downloadRate(clock, signal),
+  const compiled = (clock() - opened) / 1000;
+  const meter = await RateMeter.open({ module, kernels, threads: shared ? threads : 1 });
+  onStart();
+  const started = clock();
+  /** @param {Omit<Rates, "probe_s">} rates */
+  const tell = (rates) => {
+    const taken = clock() - started;
+    if (taken <= PROBE_MS) onRates({ ...rates, probe_s: taken / 1000 });
   };
+  try {
+    const logit = logitSeconds(clock);
+    const hashed = await hashRate(clock);
+    await pause();
+    /** @type {Omit<Rates, "probe_s"> | null} */
+    let rates = null;
+    await meter.measure({
+      deadline: started + KERNELS_END_MS,
+      latest: started + PROBE_MS,
+      clock,
+      pause,
+      onRates: ({ read_bytes_per_s, by_threads }) => {
+        rates = {
+          measured_on: new Date().toISOString().slice(0, 10),
+          read_bytes_per_s,
+          by_threads: by_threads.map((entry) => ({ ...entry, call_s: CALL_SECONDS, logit_s: logit })),
+          start_s: START_SECONDS + compiled,
+          stored_bytes_per_s: 1 / (1 / hashed + 1 / FILE_BYTES_PER_S + REPACK_MACS / by_threads[0].linear.linear_8bit.macs_per_s),
+          download_bytes_per_s: null,
+        };
+        tell(rates);
+      },
+    });
+    if (rates) tell({ .../** @type {Omit<Rates, "probe_s">} */ (rates), download_bytes_per_s: await downloadRate(clock, started + PROBE_MS, signal) });
+  } finally {
+    meter.close();
+  }
 }
 
 /** Seconds for each entry of the vocabulary when a token is chosen. @param {() => number} clock */
@@ -78,10 +105,11 @@ async function hashRate(clock) {
 /**
  * Bytes a second from this server, of a part of a file: null when it does not answer in time.
  * @param {() => number} clock
+ * @param {number} deadline of `clock`
  * @param {AbortSignal} signal
  */
-async function downloadRate(clock, signal) {
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(3 * DOWNLOAD_BUDGET_MS)]);
+async function downloadRate(clock, deadline, signal) {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(Math.max(0, deadline - clock()))]);
   try {
     const headers = { range: `bytes=0-${DOWNLOAD_BYTES - 1}` };
     const response = await fetch(SAMPLE, { headers, cache: "no-store", signal: limit });
@@ -90,7 +118,7 @@ async function downloadRate(clock, signal) {
     const first = await reader.read();
     const start = clock();
     let bytes = 0;
-    while (!first.done && clock() - start < DOWNLOAD_BUDGET_MS) {
+    while (!first.done && clock() - start < DOWNLOAD_MS) {
       const { done, value } = await reader.read();
       if (done) break;
       bytes += value.length;

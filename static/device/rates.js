@@ -24,8 +24,44 @@
  * @property {ThreadRates[]} by_threads ascending
  * @property {number} start_s compiling, starting threads, reading the graph
  * @property {number} stored_bytes_per_s reading, verifying and repacking what is stored
- * @property {number | null} download_bytes_per_s from this server
+ * @property {number | null} download_bytes_per_s from this server; null where it was not known in time
+ * @property {number} probe_s how long the probe took
  */
+
+/**
+ * What rates hold for: measured elsewhere, or by other kernels, they say nothing.
+ * @typedef {object} Conditions
+ * @property {number} threads
+ * @property {boolean} isolated
+ * @property {import("./probe.js").WasmFeatures} wasm
+ * @property {string} browser the user agent
+ * @property {string | null} build of the kernels; null where the server cannot be asked, and then any will do
+ */
+
+/** What a probe may take once its code is here. */
+export const PROBE_MS = 2000;
+
+/** A copy of rates. @typedef {{conditions: Conditions, at: number, rates: Rates}} Kept */
+
+/** Drivers, systems and habits change without a sign. */
+const LAST_MS = 7 * 24 * 3600 * 1000;
+
+/**
+ * The rates of an earlier probe, as long as they hold.
+ * @param {any} kept a Kept, or anything
+ * @param {Conditions} conditions of now
+ * @param {number} now milliseconds since 1970
+ * @returns {Rates | null}
+ */
+export function ratesThatHold(kept, conditions, now) {
+  if (!kept?.conditions || !kept.rates?.by_threads?.length) return null;
+  const age = now - kept.at;
+  if (!(age >= 0 && age < LAST_MS)) return null;
+  const { build: before, ...others } = kept.conditions;
+  const { build, ...current } = conditions;
+  const sameBuild = build === null || build === before;
+  return sameBuild && JSON.stringify(others) === JSON.stringify(current) ? kept.rates : null;
+}
 
 /**
  * The rates for a thread count: those of the largest measured one that is not above it.

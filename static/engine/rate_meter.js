@@ -28,54 +28,146 @@ const ROWS = 128;
 const PAST = 512;
 /** Timings for each number of threads. */
 const PARTS = 10;
+/** Pieces of a run: between them it can end. */
+const PIECES = 8;
 
-/**
- * @param {object} options
- * @param {WebAssembly.Module} options.module
- * @param {Kernels} options.kernels
- * @param {number} options.threads
- * @param {number} options.budgetMs for all of it, about
- * @param {() => number} options.clock milliseconds
- * @param {() => Promise<void>} options.pause lets an abort come through; throws when it has
- * @param {() => import("./thread_pool.js").ThreadHandle} [options.createWorker]
- * @returns {Promise<{read_bytes_per_s: number, by_threads: KernelRates[]}>}
- */
-export async function measureKernels({ module, kernels, threads, budgetMs, clock, pause, createWorker }) {
-  const probe = probeModel(kernels, WEIGHT_BYTES);
-  const weights = kernels.memory.allocate(probe.model.weights.bytes);
-  // Untouched memory is one page of zeros to the processor: no more than a cache holds.
-  kernels.memory.bytes().fill(FILL, weights, weights + WEIGHT_BYTES);
-  const plan = new Plan(kernels, probe.model, { weights, maxRows: ROWS, maxSlots: PROBE_CONTEXT });
-  const pool = new ThreadPool(kernels, threads - 1, createWorker);
-  try {
-    await pool.join(module, plan.address);
-    const counts = threadCounts(threads);
-    const parts = counts.length * PARTS + 1;
-    const deadline = clock() + budgetMs;
-    /** @param {() => void} run @returns {Promise<number>} seconds of the best run */
-    const best = async (run) => {
+/** Of the time, to make the kernels fast. */
+const WARM_SHARE = 0.1;
+
+/** Thrown where no time is left for another part. */
+class TimeIsUp extends Error {}
+
+export class RateMeter {
+  #kernels;
+  #probe;
+  #weights;
+  #plan;
+  #pool;
+  #threads;
+
+  /**
+   * Lays the probe's plan out and starts the threads; nothing is measured yet.
+   * @param {object} options
+   * @param {WebAssembly.Module} options.module
+   * @param {Kernels} options.kernels
+   * @param {number} options.threads
+   * @param {() => import("./thread_pool.js").ThreadHandle} [options.createWorker]
+   * @throws {FeatherweightError} out_of_memory, unsupported
+   */
+  static async open({ module, kernels, threads, createWorker }) {
+    const meter = new RateMeter(kernels, threads, createWorker);
+    try {
+      await meter.#pool.join(module, meter.#plan.address);
+    } catch (error) {
+      meter.close();
+      throw error;
+    }
+    return meter;
+  }
+
+  /** @param {Kernels} kernels @param {number} threads @param {() => import("./thread_pool.js").ThreadHandle} [createWorker] */
+  constructor(kernels, threads, createWorker) {
+    this.#kernels = kernels;
+    this.#threads = threads;
+    this.#probe = probeModel(kernels, WEIGHT_BYTES);
+    this.#weights = kernels.memory.allocate(this.#probe.model.weights.bytes);
+    this.#plan = new Plan(kernels, this.#probe.model, { weights: this.#weights, maxRows: ROWS, maxSlots: PROBE_CONTEXT });
+    this.#pool = new ThreadPool(kernels, threads - 1, createWorker);
+  }
+
+  /**
+   * Times every part on one thread, then on more. When the time is up it ends behind the piece that runs, and the number
+   * of threads that was not finished is left out; one thread has until `latest`, because without it nothing is known.
+   * @param {object} options
+   * @param {number} options.deadline of `clock`
+   * @param {number} options.latest of `clock`
+   * @param {() => number} options.clock milliseconds
+   * @param {() => Promise<void>} options.pause lets an abort come through; throws when it has
+   * @param {(measured: {read_bytes_per_s: number, by_threads: KernelRates[]}) => void} options.onRates after each number of
+   *   threads, with those before it
+   */
+  async measure({ deadline, latest, clock, pause, onRates }) {
+    // Untouched memory is one page of zeros to the processor: no more than a cache holds.
+    this.#kernels.memory.bytes().fill(FILL, this.#weights, this.#weights + WEIGHT_BYTES);
+    const counts = threadCounts(this.#threads);
+    this.#pool.use(1);
+    await this.#warmUp(clock, clock() + (deadline - clock()) * WARM_SHARE);
+    /** @type {KernelRates[]} */
+    const measured = [];
+    let parts = counts.length * PARTS + 1;
+    /** @type {Timer} */
+    const best = async (begin, end, run) => {
+      const start = clock();
+      if (start >= (measured.length > 0 ? deadline : latest)) throw new TimeIsUp();
+      const until = start + (deadline - start) / parts--;
       let least = Infinity;
-      const end = Math.min(deadline, clock() + budgetMs / parts);
       // The whole share: the compiler makes a kernel fast only after it has run for a while.
-      while (least === Infinity || clock() < end) {
-        const start = clock();
-        run();
-        const seconds = (clock() - start) / 1000;
+      do {
+        const seconds = timed(begin, end, run, until, clock, least === Infinity);
         least = Math.min(least, seconds);
-      }
+      } while (clock() < until);
       await pause();
       return least;
     };
-    const readSeconds = await best(() => kernels.fw_read_sum(weights, WEIGHT_BYTES / 4));
-    const byThreads = [];
-    for (const count of counts) {
-      pool.use(count);
-      byThreads.push({ threads: count, ...(await measureParts(plan, probe, best)) });
+    try {
+      const readBlock = WEIGHT_BYTES / 4 / PIECES;
+      const read = await best(0, PIECES, (begin, end) => this.#kernels.fw_read_sum(this.#weights + 4 * begin * readBlock, (end - begin) * readBlock));
+      for (const count of counts) {
+        this.#pool.use(count);
+        measured.push({ threads: count, ...(await measureParts(this.#plan, this.#probe, best)) });
+        onRates({ read_bytes_per_s: WEIGHT_BYTES / read, by_threads: [...measured] });
+      }
+    } catch (error) {
+      if (!(error instanceof TimeIsUp)) throw error;
     }
-    return { read_bytes_per_s: WEIGHT_BYTES / readSeconds, by_threads: byThreads };
-  } finally {
-    pool.stop();
   }
+
+  /** Lets the compiler see which kernels are used: it makes them fast while others run. @param {() => number} clock @param {number} until */
+  async #warmUp(clock, until) {
+    const { linear, linearFew, attention, elementwise } = this.#probe;
+    const many = new Array(ROWS).fill(0);
+    for (const { begin } of [...Object.values(linear), ...Object.values(linearFew), attention, elementwise]) {
+      for (const ids of [[0], many]) {
+        if (clock() >= until) return;
+        this.#plan.run([{ ids, positions: ids, slot: 0, past: 0 }], true, { begin, end: begin + 2 });
+      }
+    }
+  }
+
+  /** Ends the threads. */
+  close() {
+    this.#pool.stop();
+  }
+}
+
+/**
+ * Seconds of the best run of the steps from `begin` to `end`; throws TimeIsUp.
+ * @typedef {(begin: number, end: number, run: (begin: number, end: number) => void) => Promise<number>} Timer
+ */
+
+/**
+ * Seconds of a run in pieces. When time is up before its end, what is done stands for the rest where it is `needed`, else
+ * it is Infinity.
+ * @param {number} begin
+ * @param {number} end
+ * @param {(begin: number, end: number) => void} run
+ * @param {number} until milliseconds
+ * @param {() => number} clock
+ * @param {boolean} needed whether there is no other run
+ */
+function timed(begin, end, run, until, clock, needed) {
+  const step = Math.ceil((end - begin) / PIECES);
+  const start = clock();
+  let done = begin;
+  let now = start;
+  while (done < end && (done === begin || now < until)) {
+    const next = Math.min(end, done + step);
+    run(done, next);
+    done = next;
+    now = clock();
+  }
+  if (done < end && !needed) return Infinity;
+  return ((now - start) / 1000) * ((end - begin) / (done - begin));
 }
 
 /** One, all, and between them powers of two. @param {number} most */
@@ -88,7 +180,7 @@ function threadCounts(most) {
 /**
  * @param {Plan} plan
  * @param {import("./probe_model.js").ProbeModel} probe
- * @param {(run: () => void) => Promise<number>} best
+ * @param {Timer} best
  * @returns {Promise<Omit<KernelRates, "threads">>}
  */
 async function measureParts(plan, probe, best) {
@@ -96,7 +188,7 @@ async function measureParts(plan, probe, best) {
   const seconds = (part, rows, past) => {
     const ids = new Array(rows).fill(0);
     const segments = [{ ids, positions: ids, slot: 0, past }];
-    return best(() => plan.run(segments, true, part));
+    return best(part.begin, part.end, (begin, end) => plan.run(segments, true, { begin, end }));
   };
   const step = (await seconds(probe.steps, 1, 0)) / (probe.steps.end - probe.steps.begin);
   /** @type {Record<string, Rate>} */

@@ -48,7 +48,8 @@ async function ghost({ manifestUrl, dtype, threads, contextLength, promptTokens,
 
 serve(
   {
-    measure: ({ threads }, { signal }) => measureRates({ threads, signal, pause: pauseFor(signal) }),
+    measure: ({ threads }, { signal, emit }) =>
+      measureRates({ threads, signal, pause: pauseFor(signal), onStart: () => emit({ rates: null }), onRates: (rates) => emit({ rates }) }),
     ghost,
   },
   /** @type {any} */ (globalThis),
