@@ -2,9 +2,7 @@
 #include "featherweight_kernels.h"
 #include "float_math.h"
 
-INLINE f32x4 gelu(f32x4 x) {
-  return splat_f32(0.5f) * x * (splat_f32(1.0f) + erf_f32x4(x * splat_f32(0.70710678118654752f)));
-}
+INLINE f32x4 gelu(f32x4 x) { return x * (normal_from_middle_f32x4(x) + splat_f32(0.5f)); }
 
 /* 0.5 x (1 + tanh(u)) is x * sigmoid(2 u), with u = sqrt(2 / pi) (x + 0.044715 x^3). */
 INLINE f32x4 gelu_tanh(f32x4 x) {

@@ -125,13 +125,23 @@ INLINE i16x8 narrow_i32x4(i32x4 low, i32x4 high) {
 
 INLINE float sum_f32x4(f32x4 v) { return (v[0] + v[1]) + (v[2] + v[3]); }
 
-/* The larger lanes; those of b where a is not a number. */
+/* The larger lanes; those of b where either is not a number. */
 INLINE f32x4 max_f32x4(f32x4 a, f32x4 b) {
 #if defined(__wasm__)
   return (f32x4)wasm_f32x4_pmax((v128_t)b, (v128_t)a);
 #else
   const i32x4 greater = a > b;
   return (f32x4)(((i32x4)a & greater) | ((i32x4)b & ~greater));
+#endif
+}
+
+/* The smaller lanes; those of b where either is not a number. */
+INLINE f32x4 min_f32x4(f32x4 a, f32x4 b) {
+#if defined(__wasm__)
+  return (f32x4)wasm_f32x4_pmin((v128_t)b, (v128_t)a);
+#else
+  const i32x4 less = a < b;
+  return (f32x4)(((i32x4)a & less) | ((i32x4)b & ~less));
 #endif
 }
 
