@@ -1,4 +1,4 @@
-/* Owns the form in which a lowered graph lies in memory: steps of 27 words, run over rows by any number of threads.
+/* Owns the form in which a lowered graph lies in memory: steps of 28 words, run over rows by any number of threads.
    static/engine/plan_format.js writes the same words. */
 #pragma once
 #include <stdint.h>
@@ -40,6 +40,7 @@ typedef struct {
   float softcap;
   uint32_t window, rotary_dim;
   uintptr_t cosine, sine;
+  uint32_t joined; /* whether its chunks run with those of the step before, each right after the same rows there */
 } fw_step;
 
 /* What the rows of an attention step see, its mode: all of their own sequence, that up to themselves, or all of the text
@@ -64,7 +65,8 @@ typedef struct {
 } fw_plan;
 
 uint32_t fw_step_chunks(const fw_plan *plan, const fw_step *step);
-void fw_step_run(const fw_plan *plan, const fw_step *step, uint32_t chunk);
+/* The chunk of a step and of those that are joined to it, of which `after` is the first that is not. */
+void fw_steps_run(const fw_plan *plan, const fw_step *step, const fw_step *after, uint32_t chunk);
 
 /* Run steps begin..end over the rows that the plan names; returns when all are done. */
 void fw_plan_run(fw_plan *plan, uint32_t begin, uint32_t end);

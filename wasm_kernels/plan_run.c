@@ -1,5 +1,5 @@
 /* All threads walk one plan: chunks are claimed, never assigned, so nobody waits for a thread that the system does not
-   run. A step begins when every chunk of the step before it is finished. */
+   run. A step begins when every chunk of the step before it is finished; steps that are joined count as one. */
 #include "featherweight_kernels.h"
 #include "plan.h"
 
@@ -9,11 +9,19 @@
 #define HAS_THREADS 0
 #endif
 
+/* The first step after s that is not joined to it. */
+static uint32_t after_joined(const fw_step *steps, uint32_t s, uint32_t end) {
+  do s++;
+  while (s < end && steps[s].joined);
+  return s;
+}
+
 static void run_alone(fw_plan *plan, uint32_t begin, uint32_t end) {
   const fw_step *steps = (const fw_step *)plan->steps;
-  for (uint32_t s = begin; s < end; s++) {
+  for (uint32_t s = begin, next; s < end; s = next) {
     const uint32_t chunks = fw_step_chunks(plan, &steps[s]);
-    for (uint32_t chunk = 0; chunk < chunks; chunk++) fw_step_run(plan, &steps[s], chunk);
+    next = after_joined(steps, s, end);
+    for (uint32_t chunk = 0; chunk < chunks; chunk++) fw_steps_run(plan, &steps[s], &steps[next], chunk);
   }
 }
 
@@ -52,9 +60,10 @@ static void walk(fw_plan *plan, uint32_t epoch, uint32_t begin, uint32_t end) {
   const fw_step *steps = (const fw_step *)plan->steps;
   uint64_t *claims = (uint64_t *)plan->claims;
   uint32_t *totals = (uint32_t *)plan->totals, *finished = (uint32_t *)plan->finished, chunk;
-  for (uint32_t s = begin; s < end; s++) {
+  for (uint32_t s = begin, next; s < end; s = next) {
+    next = after_joined(steps, s, end);
     while (claim(&claims[s], epoch, &totals[s], &chunk)) {
-      fw_step_run(plan, &steps[s], chunk);
+      fw_steps_run(plan, &steps[s], &steps[next], chunk);
       if (__atomic_add_fetch(&finished[s], 1, __ATOMIC_SEQ_CST) == load(&totals[s])) wake(plan, &finished[s]);
     }
     for (;;) {

@@ -96,7 +96,7 @@ static void normalize_heads(const fw_step *s, const float *input, float *output,
   }
 }
 
-void fw_step_run(const fw_plan *plan, const fw_step *s, uint32_t chunk) {
+static void run_step(const fw_plan *plan, const fw_step *s, uint32_t chunk) {
   if (is_matmul(s)) {
     run_matmul(plan, s, chunk);
     return;
@@ -147,4 +147,8 @@ void fw_step_run(const fw_plan *plan, const fw_step *s, uint32_t chunk) {
     default:
       fw_elementwise(s->mode, s->scale, input, s->input_stride, second, s->second_stride, output, rows, s->width);
   }
+}
+
+void fw_steps_run(const fw_plan *plan, const fw_step *step, const fw_step *after, uint32_t chunk) {
+  for (; step < after; step++) run_step(plan, step, chunk);
 }

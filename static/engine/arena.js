@@ -39,7 +39,7 @@ export function planArena(lifetimes) {
 }
 
 /**
- * When each buffer is written first and read last.
+ * When each buffer is written first and read last; joined steps are one moment.
  * @param {readonly import("./lowering/context.js").Step[]} steps
  * @param {readonly number[]} sizes bytes of each buffer
  * @param {readonly number[]} outputs the buffers that are read after the last step
@@ -47,7 +47,9 @@ export function planArena(lifetimes) {
  */
 export function lifetimesOf(steps, sizes, outputs) {
   const lifetimes = sizes.map((bytes) => ({ bytes, first: Infinity, last: -1 }));
-  for (const [at, step] of steps.entries()) {
+  let at = -1;
+  for (const step of steps) {
+    if (!step.joined) at++;
     for (const field of Object.values(step)) {
       if (typeof field === "number" || !("buffer" in field)) continue;
       const lifetime = lifetimes[field.buffer];
@@ -55,6 +57,6 @@ export function lifetimesOf(steps, sizes, outputs) {
       lifetime.last = Math.max(lifetime.last, at);
     }
   }
-  for (const output of outputs) lifetimes[output].last = steps.length;
+  for (const output of outputs) lifetimes[output].last = at + 1;
   return lifetimes;
 }

@@ -2,6 +2,7 @@
 
 import { FeatherweightError } from "../errors.js";
 import { Graph } from "./graph.js";
+import { joinSteps } from "./joined_steps.js";
 import { LoweringContext } from "./lowering/context.js";
 import { storeText } from "./lowering/multi_head_attention.js";
 import { LOWERINGS } from "./lowering/registry.js";
@@ -106,5 +107,5 @@ function keeps({ cache }, kinds) {
 
 /** @param {LoweringContext} context */
 function parts({ steps, buffers, weights, cache, vocabulary, positions, types, pad }) {
-  return { steps, buffers, weights, cache, vocabulary, positions, types, pad };
+  return { steps: joinSteps(steps), buffers, weights, cache, vocabulary, positions, types, pad };
 }

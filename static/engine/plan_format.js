@@ -70,6 +70,7 @@ export const STEP_FIELDS = Object.freeze([
   "rotaryDim",
   "cosine",
   "sine",
+  "joined",
 ]);
 export const FLOAT_FIELDS = Object.freeze(["scale", "softcap"]);
 

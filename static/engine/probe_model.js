@@ -4,6 +4,7 @@
  */
 
 import { Graph } from "./graph.js";
+import { joinSteps } from "./joined_steps.js";
 import { emitAttention } from "./lowering/attention.js";
 import { LoweringContext, emitElementwise, read } from "./lowering/context.js";
 import { FUNCTION, GATED, KV_TYPE, OP, ROWS, SEES } from "./plan_format.js";
@@ -82,7 +83,8 @@ export function probeModel(kernels, weightBytes) {
     return { bytes: 0, macs: 0 };
   });
   const model = {
-    steps: context.steps,
+    // Empty steps stay apart: what one costs is asked.
+    steps: [...joinSteps(context.steps.slice(0, steps.begin)), ...context.steps.slice(steps.begin)],
     buffers: context.buffers,
     weights: layout,
     outputs: [{ name: "input", value: input }],

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { planArena } from "../../../static/engine/arena.js";
+import { lifetimesOf, planArena } from "../../../static/engine/arena.js";
 
 test("buffers that live at the same time never overlap", () => {
   let state = 1;
@@ -20,6 +20,16 @@ test("buffers that live at the same time never overlap", () => {
       assert.ok(!together || apart, `buffers ${i} and ${j}`);
     });
   });
+});
+
+test("steps that are joined are one moment", () => {
+  const steps = /** @type {any[]} */ ([
+    { input: { buffer: 0, offset: 0 }, output: { buffer: 1, offset: 0 } },
+    { input: { buffer: 1, offset: 0 }, output: { buffer: 2, offset: 0 }, joined: 1 },
+    { input: { buffer: 2, offset: 0 }, output: { buffer: 3, offset: 0 } },
+  ]);
+  const lives = lifetimesOf(steps, [64, 64, 64, 64], [3]);
+  assert.deepEqual(lives.map(({ first, last }) => [first, last]), [[0, 0], [0, 0], [0, 1], [1, 2]]);
 });
 
 test("buffers of a chain share two places", () => {
