@@ -1,6 +1,7 @@
 """The weigh-in in a real browser: the probe's limits, verdicts before the download, ghost runs, receipts, sharing."""
 
 import json
+import re
 import time
 import urllib.request
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from e2e.conftest import SMOLLM2, serving
+from e2e.conftest import MINILM, SMOLLM2, serving
 
 IMPORT = "const fw = await import('/static/featherweight.js');"
 PROBE_LIMIT_BYTES = 2_000_000
@@ -147,6 +148,39 @@ def test_answer_leaves_a_receipt_that_can_be_shared(context: BrowserContext, mod
     assert digest["groups"][0]["device"]["browser"] == "chromium"
 
 
+def test_texts_that_an_encoder_reads_leave_receipts(context: BrowserContext, models: Path, tmp_path: Path) -> None:
+    page = context.new_page()
+    with serving(models, MEASUREMENTS_URL=f"sqlite:///{tmp_path}/measurements.sqlite3") as url:
+        page.goto(f"{url}/healthz")
+        runs = call(
+            page,
+            """let device = await fw.probeDevice();
+            const model = await fw.loadModel(argument, { dtype: "q8", backend: "wasm", threads: 1 });
+            const text = (words) => Array.from({ length: words }, (_, at) => ["sea", "wind", "ship"][at % 3]).join(" ");
+            const sizes = [[text(14)], [text(14)], [text(126)], Array(8).fill(text(126)), ["Hi"]];
+            for (const texts of sizes) await model.embed(texts);
+            await fw.shareRun(model.receipt, device);
+            return fw.listRuns();""",
+            manifest_url(url, MINILM),
+        )
+        digest = json.loads(urllib.request.urlopen(f"{url}/api/measurements").read())
+        page.goto(f"{url}/devices")
+        expect(page.get_by_test_id("accuracy")).to_contain_text("Reading of texts")
+        expect(page.get_by_test_id("groups").locator("tbody tr")).to_contain_text(MINILM)
+    assert [(run["texts"], run["prompt_tokens"]) for run in runs] == [(1, 16), (1, 128), (8, 1024)]
+    for run in runs:
+        latency = run["measured"]["time_to_first_token_s"]
+        assert latency == pytest.approx(run["prompt_tokens"] / run["measured"]["prefill_tokens_per_s"])
+        low, high = run["predicted"]["time_to_first_token_s"]["interval"]
+        assert 0 < low < high
+        assert run["measured"]["decode_tokens_per_s"] is None
+    raws = [run["raw"]["time_to_first_token_s"] for run in runs]
+    assert raws[0] < raws[1] < raws[2]
+    assert digest["accuracy"]["encode_s"]["count"] == 1
+    assert digest["accuracy"]["time_to_first_token_s"] is None
+    assert len(digest["points"]) == 1
+
+
 def test_page_weighs_every_model(page: Page, base_url: str, models: Path) -> None:
     page.goto(base_url)
     expect(page.get_by_test_id("device-speed")).to_contain_text("GB/s", timeout=60_000)
@@ -160,3 +194,12 @@ def test_page_weighs_every_model(page: Page, base_url: str, models: Path) -> Non
     with page.expect_download() as download:
         page.get_by_test_id("profile-button").click()
     assert json.loads(download.value.path().read_text())["format"] == "featherweight-device"
+    page.get_by_test_id(f"download-button-{MINILM}").click()
+    page.get_by_test_id("search-button").click()
+    receipt = page.get_by_test_id("receipt")
+    expect(receipt).to_contain_text(re.compile(r"8 texts, \d+ tokens: .* s, expected .* s \(\d+ % off\)"))
+    page.get_by_test_id("search-query").fill(
+        "Where can I leave my backpack while I look at the pictures in the upper galleries?"
+    )
+    page.get_by_test_id("search-button").click()
+    expect(receipt).to_contain_text(re.compile(r"half of \d+ runs were at most \d+ % off"))

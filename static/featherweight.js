@@ -134,6 +134,7 @@ export async function loadModel(manifestUrl, { dtype, backend, threads, contextL
 }
 
 const TEXT_TO_TEXT = "text2text-generation";
+const GENERATING = ["text-generation", TEXT_TO_TEXT];
 /** Tasks of encoders that are about texts as a whole. */
 const WHOLE_TEXT_TASKS = ["feature-extraction", "text-classification"];
 
@@ -142,6 +143,8 @@ class Model {
   #connection;
   #tokenizerFiles;
   #manifestUrl;
+  /** Of an encoder's runs that have a receipt. @type {Set<string>} */
+  #sizes = new Set();
   /** @type {import("./text/tokenizer.js").Tokenizer | null} */
   #tokenizer = null;
 
@@ -167,7 +170,7 @@ class Model {
     this.texts = loaded.texts;
     /** @type {Stats} */
     this.stats = loaded.stats;
-    /** Predicted beside measured, of the last answer that was long enough to tell. @type {Receipt | null} */
+    /** Predicted beside measured, of the last run that was long enough to tell. @type {Receipt | null} */
     this.receipt = null;
   }
 
@@ -340,7 +343,16 @@ class Model {
   async #measured(method, args, signal, transfer) {
     const { value, stats } = await this.#connection.call(method, args, { signal, transfer });
     this.stats = stats;
+    if (!GENERATING.includes(this.task)) await this.#noteReading(stats);
     return value;
+  }
+
+  /** An encoder's receipts: one for each size of run, because a search makes many alike. @param {Stats} stats */
+  async #noteReading(stats) {
+    const size = `${stats.texts} x ${Math.ceil(Math.log2(stats.prompt_tokens))}`;
+    if (this.#sizes.has(size)) return;
+    this.#sizes.add(size);
+    this.receipt = (await writeReceipt({ ...this, manifestUrl: this.#manifestUrl }, stats)) ?? this.receipt;
   }
 
   /**

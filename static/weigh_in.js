@@ -23,7 +23,7 @@ import { absolute, probeWorker, storeWorker } from "./worker/clients.js";
 
 const RATES_KEY = "rates";
 const RECEIPTS_KEY = "receipts";
-/** Answers shorter than this say little about speed. */
+/** Answers, and texts of encoders, that are shorter than this say little about speed. */
 const LEAST_TOKENS = 16;
 
 /**
@@ -167,23 +167,27 @@ export async function shareRun(receipt, device) {
 }
 
 /**
- * Writes the receipt of a finished answer, if the device was probed and the answer was long enough to tell.
+ * Writes the receipt of a finished answer, or of texts that an encoder read, if the device was probed and the run was long
+ * enough to tell.
  * @param {{manifestUrl: string, dtype: string, contextLength: number}} run
  * @param {Stats} stats
  * @returns {Promise<Receipt | null>}
  */
 export async function writeReceipt({ manifestUrl, dtype, contextLength }, stats) {
+  const { backend, threads, texts, prompt_tokens: promptTokens, generated_tokens: generated } = stats;
+  const decodes = stats.time_to_first_token_s !== null;
+  if (backend !== "wasm" || (decodes ? generated : promptTokens) < LEAST_TOKENS || stats.cached_tokens > 0) return null;
   const device = await probeDevice({ measure: false });
-  const { backend, threads, prompt_tokens: promptTokens, generated_tokens: generated } = stats;
-  if (!device.rates || backend !== "wasm" || generated < LEAST_TOKENS || stats.cached_tokens > 0) return null;
+  if (!device.rates) return null;
   const manifest = await loadManifest(manifestUrl);
+  if (manifest.model.kvCache && !decodes) return null;
   const variant = manifest.variant(dtype);
   const earlier = receiptsHere();
   const raw = rawPrediction({
     manifest,
     variant,
     rates: device.rates,
-    workload: { threads, contextLength, promptTokens, past: promptTokens + (generated >> 1) },
+    workload: { threads, contextLength, promptTokens, texts, past: promptTokens + (generated >> 1) },
     remainingBytes: stats.download_bytes,
     downloadBytesPerSecond: device.rates.download_bytes_per_s,
   });
@@ -198,12 +202,13 @@ export async function writeReceipt({ manifestUrl, dtype, contextLength }, stats)
     backend,
     threads,
     prompt_tokens: promptTokens,
+    texts,
     generated_tokens: generated,
     predicted: predictFrom(raw, earlier, run),
     raw,
     measured: {
       load_s: stats.load_s,
-      time_to_first_token_s: stats.time_to_first_token_s,
+      time_to_first_token_s: decodes ? stats.time_to_first_token_s : stats.prefill_tokens_per_s && promptTokens / stats.prefill_tokens_per_s,
       prefill_tokens_per_s: stats.prefill_tokens_per_s,
       decode_tokens_per_s: stats.decode_tokens_per_s,
       peak_memory_bytes: stats.peak_memory_bytes,

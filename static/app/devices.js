@@ -26,6 +26,7 @@ const METRICS = Object.freeze({
   load_s: "Loading",
   time_to_first_token_s: "First token",
   decode_tokens_per_s: "Speed of the answer",
+  encode_s: "Reading of texts",
   peak_memory_bytes: "Memory",
 });
 const PLATFORMS = Object.freeze({ windows: "Windows", macos: "macOS", linux: "Linux", android: "Android", ios: "iOS", chromeos: "ChromeOS" });

@@ -1,7 +1,8 @@
 /** Owns what stands beside an answer's numbers: what was expected of them, and the offer to share both. */
-import { probeDevice, shareRun } from "../featherweight.js";
+import { runningError } from "../device/receipts.js";
+import { listRuns, probeDevice, shareRun } from "../featherweight.js";
 import { byId } from "./dom.js";
-import { formatRate, formatSeconds } from "./format.js";
+import { countOf, formatRate, formatSeconds } from "./format.js";
 
 /** @typedef {import("../featherweight.js").Receipt} Receipt */
 
@@ -30,17 +31,26 @@ export function showReceipt(receipt) {
   byId("receipt", HTMLElement).hidden = receipt === null;
   if (receipt === null || receipt === current) return;
   current = receipt;
-  const { predicted, measured } = receipt;
+  const { predicted, measured, texts = 1, prompt_tokens: tokens } = receipt;
+  const whole = measured.decode_tokens_per_s === null ? `${countOf(texts, "text")}, ${countOf(tokens, "token")}` : "First token";
   byId("receipt-text", HTMLElement).textContent = [
     compare("Writing", predicted.decode_tokens_per_s, measured.decode_tokens_per_s, (rate) => `${formatRate(rate)} tokens/s`),
-    compare("First token", predicted.time_to_first_token_s, measured.time_to_first_token_s, formatSeconds),
+    compare(whole, predicted.time_to_first_token_s, measured.time_to_first_token_s, formatSeconds),
   ]
     .filter(Boolean)
     .join(" ");
+  byId("running-error", HTMLElement).textContent = describeRuns();
   const button = byId("share-button", HTMLButtonElement);
   button.disabled = false;
   button.hidden = receipt.revision === null;
   button.textContent = "Share this measurement";
+}
+
+/** How far off all predictions on this device were. */
+function describeRuns() {
+  const found = runningError(listRuns());
+  if (!found || found.count < 2) return "";
+  return `So far here: half of ${found.count} runs were at most ${Math.round(100 * found.median)} % off, ${found.inside} inside the stated range.`;
 }
 
 /**

@@ -26,7 +26,8 @@ export const METRICS = Object.freeze(
  * @typedef {object} Workload
  * @property {number} threads
  * @property {number} contextLength tokens that the KV cache may come to hold
- * @property {number} promptTokens
+ * @property {number} promptTokens of all texts
+ * @property {number} [texts] that an encoder reads, 1 by default
  * @property {number} past tokens in the cache while the answer is made; of an encoder-decoder those of the text
  */
 
@@ -40,7 +41,7 @@ const ENOUGH_RECEIPTS = 3;
  */
 export function rawPrediction({ manifest, variant, rates, workload, remainingBytes, downloadBytesPerSecond }) {
   const { model } = manifest;
-  const { threads, contextLength, promptTokens, past } = workload;
+  const { threads, contextLength, promptTokens, past, texts = 1 } = workload;
   const measured = ratesFor(rates, threads);
   const { cost } = variant;
   const ready = startSeconds(variant, rates);
@@ -51,7 +52,7 @@ export function rawPrediction({ manifest, variant, rates, workload, remainingByt
     peak_memory_bytes: engineBytes(variant, roomFor(model, variant, contextLength)),
   };
   if (!model.kvCache) {
-    const seconds = encodeSeconds(cost, measured, { texts: 1, tokens: promptTokens });
+    const seconds = encodeSeconds(cost, measured, { texts, tokens: promptTokens / texts });
     return { ...shared, time_to_first_token_s: seconds, prefill_tokens_per_s: promptTokens / seconds, decode_tokens_per_s: null };
   }
   if (variant.encoder) {
@@ -78,17 +79,23 @@ export function rawPrediction({ manifest, variant, rates, workload, remainingByt
  * @returns {Predictions}
  */
 export function predictFrom(raw, receipts, run) {
-  const sameWay = receipts.filter(({ backend, threads }) => backend === run.backend && threads === run.threads);
+  const sameKind = receipts.filter((receipt) => isOfEncoder(receipt.raw) === isOfEncoder(raw));
+  const sameWay = sameKind.filter(({ backend, threads }) => backend === run.backend && threads === run.threads);
   const sameModel = sameWay.filter(({ model, dtype }) => model === run.id && dtype === run.dtype);
   /** @param {Metric} metric @returns {Prediction | null} */
   const predict = (metric) => {
     const value = raw[metric];
     if (value === null) return null;
     const expected = value * correction(metric, sameModel, sameWay);
-    const own = receipts.flatMap(({ predicted, measured }) => pairOf(predicted[metric]?.expected, measured[metric], score));
+    const own = sameKind.flatMap(({ predicted, measured }) => pairOf(predicted[metric]?.expected, measured[metric], score));
     return { expected, interval: interval(expected, conformalFactor([...PUBLISHED_SCORES[metric], ...own])) };
   };
   return /** @type {Predictions} */ (Object.fromEntries(METRICS.map((metric) => [metric, predict(metric)])));
+}
+
+/** Encoders write nothing: theirs are other errors than decoders'. @param {Record<Metric, number | null>} raw */
+function isOfEncoder(raw) {
+  return raw.decode_tokens_per_s === null;
 }
 
 /**

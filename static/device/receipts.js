@@ -15,8 +15,9 @@
  * @property {string} dtype
  * @property {string} backend
  * @property {number} threads
- * @property {number} prompt_tokens
- * @property {number} generated_tokens
+ * @property {number} prompt_tokens of all texts
+ * @property {number} [texts] that an encoder read together
+ * @property {number} generated_tokens 0 for encoders, whose time to the first token is that of the whole call
  * @property {Predictions} predicted
  * @property {Record<Metric, number | null>} raw before it was corrected by earlier receipts
  * @property {Record<Metric, number | null>} measured
@@ -34,6 +35,24 @@ export function receiptsOf(kept) {
 /** A history with one more. @param {readonly Receipt[]} receipts @param {Receipt} receipt replaces the one of the same id */
 export function withReceipt(receipts, receipt) {
   return [...receipts.filter(({ id }) => id !== receipt.id), receipt].slice(-LIMIT);
+}
+
+/**
+ * How far off predictions were here, by the speed of answers and the time of encoders' texts: the middle of all errors,
+ * and how many measurements lay in their intervals.
+ * @param {readonly Receipt[]} receipts
+ * @returns {{count: number, median: number, inside: number} | null} null without any
+ */
+export function runningError(receipts) {
+  const pairs = receipts.flatMap(({ predicted, measured }) => {
+    const metric = measured.decode_tokens_per_s === null ? "time_to_first_token_s" : "decode_tokens_per_s";
+    const [prediction, found] = [predicted[metric], measured[metric]];
+    return prediction && found ? [{ prediction, found }] : [];
+  });
+  if (pairs.length === 0) return null;
+  const errors = pairs.map(({ prediction, found }) => Math.abs(prediction.expected / found - 1)).sort((a, b) => a - b);
+  const inside = pairs.filter(({ prediction: { interval }, found }) => interval[0] <= found && found <= interval[1]).length;
+  return { count: pairs.length, median: errors[errors.length >> 1], inside };
 }
 
 /** @param {any} value */

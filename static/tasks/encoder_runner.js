@@ -79,7 +79,7 @@ export class EncoderRunner {
     const tokens = rows.reduce((sum, { ids }) => sum + ids.length, 0);
     /** @type {T[]} */
     const results = new Array(rows.length);
-    await this.stats.prefill({ tokens }, async () => {
+    await this.stats.prefill({ tokens, texts: rows.length }, async () => {
       for (const batch of batches(rows.map(({ ids }) => ids.length))) {
         await pause();
         throwIfAborted(signal);

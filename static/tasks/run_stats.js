@@ -12,6 +12,7 @@
  * @property {string} backend
  * @property {number} threads in use now: a backend that measures may change it
  * @property {number} prompt_tokens of the last call
+ * @property {number} texts of the last call, which these tokens are of
  * @property {number} cached_tokens how many of them the KV cache still held
  * @property {number} generated_tokens of the last answer, so far
  * @property {"stop" | "length" | "aborted" | null} finish_reason why the last answer ended; null before
@@ -44,6 +45,7 @@ export class RunStats {
       backend: session.backend,
       threads: session.threads,
       prompt_tokens: 0,
+      texts: 0,
       cached_tokens: 0,
       generated_tokens: 0,
       finish_reason: null,
@@ -69,6 +71,7 @@ export class RunStats {
       prefill_tokens_per_s: null,
       decode_tokens_per_s: null,
       prompt_tokens: 0,
+      texts: 0,
       cached_tokens: 0,
       generated_tokens: 0,
       finish_reason: null,
@@ -78,12 +81,13 @@ export class RunStats {
   /**
    * Times the running of a prompt.
    * @template T
-   * @param {{tokens: number, cached?: number}} prompt
+   * @param {{tokens: number, cached?: number, texts?: number}} prompt
    * @param {() => Promise<T>} run
    */
-  async prefill({ tokens, cached = 0 }, run) {
+  async prefill({ tokens, cached = 0, texts = 1 }, run) {
     this.#stats.prompt_tokens = tokens;
     this.#stats.cached_tokens = cached;
+    this.#stats.texts = texts;
     const before = this.#clock();
     const value = await run();
     this.#stats.prefill_tokens_per_s = rate(tokens - cached, this.#clock() - before);

@@ -10,6 +10,7 @@ from webapp.measurements.receipt import DEVICE_CLASSES, METRICS
 
 POINTS_LIMIT = 2000
 """Pairs of prediction and measurement that a plot gets, the newest first."""
+_FIRST = "time_to_first_token_s"
 _QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
 
 Row = Mapping[str, Any]
@@ -21,7 +22,8 @@ def summarize(rows: Iterable[Row]) -> dict[str, Any]:
     Returns:
         ``count``; ``groups``, one for each model, dtype, backend, thread count and device class, with quantiles of
         every metric; ``accuracy``, for every metric the median and 90th percentile of |measured - predicted| / measured
-        and the share of measurements inside the predicted interval; ``points`` for a plot.
+        and the share of measurements inside the predicted interval, with the time of texts (``encode_s``) apart from
+        that of first tokens; ``points`` for a plot, of the speed of answers and, for encoders, of reading.
     """
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     kept = list(rows)
@@ -39,18 +41,27 @@ def summarize(rows: Iterable[Row]) -> dict[str, Any]:
             }
             for key, members in sorted(groups.items(), key=lambda item: tuple(map(str, item[0])))
         ],
-        "accuracy": {name: _accuracy(kept, name) for name in METRICS},
-        "points": [
-            {
-                "model": row["model"],
-                "dtype": row["dtype"],
-                "predicted": row["predicted_decode_tokens_per_s"],
-                "measured": row["measured_decode_tokens_per_s"],
-            }
-            for row in kept
-            if row["predicted_decode_tokens_per_s"] is not None and row["measured_decode_tokens_per_s"] is not None
-        ][:POINTS_LIMIT],
+        "accuracy": {name: _accuracy(_of_kind(kept, name), name) for name in METRICS}
+        | {"encode_s": _accuracy([row for row in kept if _is_of_encoder(row)], _FIRST)},
+        "points": [point for row in kept if (point := _point(row))][:POINTS_LIMIT],
     }
+
+
+def _is_of_encoder(row: Row) -> bool:
+    """Encoders write nothing; their time to the first token is that of the whole call."""
+    return bool(row["generated_tokens"] == 0)
+
+
+def _of_kind(rows: list[Row], name: str) -> list[Row]:
+    return [row for row in rows if not _is_of_encoder(row)] if name == _FIRST else rows
+
+
+def _point(row: Row) -> dict[str, Any] | None:
+    name = "prefill_tokens_per_s" if _is_of_encoder(row) else "decode_tokens_per_s"
+    predicted, measured = row[f"predicted_{name}"], row[f"measured_{name}"]
+    if predicted is None or measured is None:
+        return None
+    return {"model": row["model"], "dtype": row["dtype"], "predicted": predicted, "measured": measured}
 
 
 def _column(rows: Iterable[Row], name: str) -> list[float]:

@@ -6,6 +6,7 @@ import { announce } from "../announcer.js";
 import { make } from "../dom.js";
 import { done, intend } from "../journal.js";
 import { TEXT_TOO_LONG, clearProblem, detailsOf, isAbort, isDead, isTooLong, showAdvice, showProblem } from "../problem.js";
+import { showReceipt } from "../receipt_panel.js";
 import { showEncoderRun, showStatistics } from "../statistics.js";
 import { makeField } from "./fields.js";
 
@@ -150,6 +151,7 @@ export class TaskView {
       this.stateLine.textContent = summary;
       announce(summary);
       showStatistics(model.stats);
+      showReceipt(model.receipt);
       if (texts > 0) showEncoderRun(texts, (performance.now() - started) / 1000);
     } catch (error) {
       if (!current()) return;

@@ -179,6 +179,18 @@ test("earlier_runs_correct_the_next_prediction", () => {
   assert.equal(weigh({ threads: 4, receipts: others }).expected.decode_tokens_per_s, before);
 });
 
+test("encoders_are_judged_by_encoders", () => {
+  const width = (facts) => {
+    const [low, high] = fitVariant({ device: { ...DEVICE, rates: RATES }, manifest: manifestOf([MEASURED], { ...BIG, kvCache: null }), variant: MEASURED, ...facts }).ttft_s;
+    return high / low;
+  };
+  const late = (raw) => Array.from({ length: 40 }, () => receipt(1, { model: "x", threads: 2, raw, measured: { time_to_first_token_s: 5 } }));
+  const decoders = late({ time_to_first_token_s: 1, decode_tokens_per_s: 50 });
+  const encoders = late({ time_to_first_token_s: 1, decode_tokens_per_s: null });
+  assert.equal(width({ receipts: decoders }), width({}));
+  assert.ok(width({ receipts: encoders }) > width({}));
+});
+
 test("surprises_widen_the_interval", () => {
   const width = ([low, high]) => high / low;
   const calm = Array.from({ length: 40 }, () => receipt(1.01, { model: "x", threads: 2 }));

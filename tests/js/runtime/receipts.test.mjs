@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { conformalFactor, score } from "../../../static/device/intervals.js";
-import { deviceClass, receiptsOf, sharedForm, withReceipt } from "../../../static/device/receipts.js";
+import { deviceClass, receiptsOf, runningError, sharedForm, withReceipt } from "../../../static/device/receipts.js";
 
 const METRICS = ["load_s", "time_to_first_token_s", "prefill_tokens_per_s", "decode_tokens_per_s", "peak_memory_bytes"];
 const DEVICE = {
@@ -57,6 +57,20 @@ test("shared_form_has_the_fields_of_the_schema_and_no_more", async () => {
   }
   assert.deepEqual(form.predicted.load_s, [1, 2, 4]);
   assert.ok(!JSON.stringify(form).includes("Mozilla"));
+});
+
+test("running_error_is_of_answers_and_of_texts", () => {
+  const off = (metric, ratio, decodes = true) => {
+    const made = receipt(String(ratio));
+    made.measured = { ...Object.fromEntries(METRICS.map((name) => [name, 2])), [metric]: 2 * ratio };
+    if (!decodes) made.measured.decode_tokens_per_s = made.predicted.decode_tokens_per_s = null;
+    return made;
+  };
+  const receipts = [off("decode_tokens_per_s", 1.25), off("time_to_first_token_s", 2.5, false), off("decode_tokens_per_s", 1)];
+  const { count, median, inside } = runningError(receipts);
+  assert.deepEqual([count, inside], [3, 2]);
+  assert.ok(Math.abs(median - 0.2) < 1e-12);
+  assert.equal(runningError([]), null);
 });
 
 test("devices_fall_into_classes", () => {
