@@ -15,8 +15,10 @@
 #define Q4_ZERO 8
 
 /* Activation block: float scale, float scale * sum of codes, then 32 codes of 16 bits. 8 bits would do for the products
-   alone, but rounding to them moves SmolLM2's logits by 4 % and one top choice in 30. 32 * 128 * 32767 fits 32 bits. */
+   alone, but rounding to them moves SmolLM2's logits by 4 % and one top choice in 30. 32 * 128 * 32767 fits 32 bits.
+   Beside 4-bit weights a code is 256 * high + low, both -128...127; the codes of a lone row lie as such bytes. */
 #define ACTIVATION_LEVELS 32767.0f
+#define SPLIT_LEVELS 32639.0f
 #define ACTIVATION_BYTES (8 + 64)
 
 /* Where weights have 16 bits too, the codes of a block are a vector no longer than this, of activations and of weights:

@@ -133,7 +133,8 @@ static void run_step(const fw_plan *plan, const fw_step *s, uint32_t chunk) {
       break;
     case FW_OP_QUANTIZE: {
       const size_t row_bytes = (size_t)((s->width + 31) / 32) * fw_activation_block_bytes();
-      fw_quantize_rows(input, s->input_stride, (uint8_t *)s->output + first * row_bytes, rows, s->width, s->mode);
+      fw_quantize_rows(input, s->input_stride, (uint8_t *)s->output + first * row_bytes, rows, s->width, s->mode,
+                       plan->rows[s->rows_kind]);
       break;
     }
     case FW_OP_APPEND_KV: {

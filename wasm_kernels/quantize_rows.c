@@ -9,17 +9,27 @@ INLINE i32x4 round_scaled(const float *x, f32x4 inverse) {
   return (i32x4)(load_f32x4(x) * inverse + magic) - (i32x4)magic;
 }
 
-/* Rows k...k+7 as they come for 8 and 16 bits; for 4 bits rows as matmul_q4 finds their nibbles in 16-bit lanes. */
-INLINE i32x4 store_codes(const float *x, f32x4 inverse, uint32_t bits, uint32_t j, int16_t *codes) {
-  const uint32_t first = bits == 4 ? 4 * j : 8 * j, second = bits == 4 ? 16 + 4 * j : 8 * j + 4;
-  const i32x4 low = round_scaled(x + first, inverse), high = round_scaled(x + second, inverse);
-  i16x8 both = narrow_i32x4(low, high);
-  if (bits == 4) both = __builtin_shufflevector(both, both, 0, 2, 4, 6, 1, 3, 5, 7);
-  __builtin_memcpy(codes + 8 * j, &both, 16);
-  return low + high;
+/* How codes lie: for 8 and 16 bits as they come; for 4 bits as matmul_q4 finds their nibbles in 16-bit lanes, or in
+   bytes. */
+enum { IN_TURN, FOR_NIBBLES, FOR_NIBBLES_IN_BYTES };
+
+INLINE i32x4 store_codes(const float *x, f32x4 inverse, uint32_t order, uint32_t j, int16_t *codes) {
+  const uint32_t first = order == IN_TURN ? 8 * j : 4 * j, second = order == IN_TURN ? 8 * j + 4 : 16 + 4 * j;
+  const i32x4 left = round_scaled(x + first, inverse), right = round_scaled(x + second, inverse);
+  i16x8 both = narrow_i32x4(left, right);
+  if (order == FOR_NIBBLES) both = __builtin_shufflevector(both, both, 0, 2, 4, 6, 1, 3, 5, 7);
+  if (order == FOR_NIBBLES_IN_BYTES) {
+    const i16x8 high = (i16x8)((u16x8)both + 128) >> 8;
+    const i8x8 bytes[2] = {__builtin_convertvector(high, i8x8), __builtin_convertvector(both, i8x8)};
+    __builtin_memcpy(codes + 8 * j, bytes, 16);
+  } else {
+    __builtin_memcpy(codes + 8 * j, &both, 16);
+  }
+  return left + right;
 }
 
-INLINE void quantize_block(const float *x, uint8_t *block, uint32_t bits) {
+INLINE void quantize_block(const float *x, uint8_t *block, uint32_t bits, uint32_t order) {
+  const float levels = bits == 4 ? SPLIT_LEVELS : ACTIVATION_LEVELS;
   f32x4 top = splat_f32(0.0f), poison = top;
   for (int i = 0; i < 32; i += 4) {
     const f32x4 v = load_f32x4(x + i);
@@ -28,7 +38,7 @@ INLINE void quantize_block(const float *x, uint8_t *block, uint32_t bits) {
   }
   const float largest = max_of_f32x4(top);
   const int zero = largest < 1e-30f; /* 1 / scale would overflow */
-  float scale = zero ? 0.0f : largest / ACTIVATION_LEVELS, inverse = zero ? 0.0f : ACTIVATION_LEVELS / largest;
+  float scale = zero ? 0.0f : largest / levels, inverse = zero ? 0.0f : levels / largest;
   if (bits == 16 && !zero) {
     const f32x4 unit = splat_f32(1.0f / largest);
     f32x4 squares = splat_f32(0.0f);
@@ -40,21 +50,21 @@ INLINE void quantize_block(const float *x, uint8_t *block, uint32_t bits) {
     inverse = 1.0f / scale;
   }
   i32x4 sums = {0, 0, 0, 0};
-  for (uint32_t j = 0; j < 4; j++) sums += store_codes(x, splat_f32(inverse), bits, j, (int16_t *)(block + 8));
+  for (uint32_t j = 0; j < 4; j++) sums += store_codes(x, splat_f32(inverse), order, j, (int16_t *)(block + 8));
   scale += sum_f32x4(poison);
   const float header[2] = {scale, scale * (float)((sums[0] + sums[1]) + (sums[2] + sums[3]))};
   __builtin_memcpy(block, header, 8);
 }
 
 INLINE void quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, uint32_t rows, uint32_t width,
-                          uint32_t bits) {
+                          uint32_t bits, uint32_t order) {
   for (uint32_t r = 0; r < rows; r++, x += x_stride) {
     uint32_t k = 0;
-    for (; k + 32 <= width; k += 32, blocks += ACTIVATION_BYTES) quantize_block(x + k, blocks, bits);
+    for (; k + 32 <= width; k += 32, blocks += ACTIVATION_BYTES) quantize_block(x + k, blocks, bits, order);
     if (k == width) continue;
     float tail[32] = {0};
     for (uint32_t i = 0; k + i < width; i++) tail[i] = x[k + i];
-    quantize_block(tail, blocks, bits);
+    quantize_block(tail, blocks, bits, order);
     blocks += ACTIVATION_BYTES;
   }
 }
@@ -62,10 +72,12 @@ INLINE void quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, ui
 EXPORT uint32_t fw_activation_block_bytes(void) { return ACTIVATION_BYTES; }
 
 EXPORT void fw_quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, uint32_t rows, uint32_t width,
-                             uint32_t bits) {
-  if (bits == 4) {
-    quantize_rows(x, x_stride, blocks, rows, width, 4);
+                             uint32_t bits, uint32_t product_rows) {
+  if (bits == 4 && product_rows == 1 && HAS_DOT_I8X16) {
+    quantize_rows(x, x_stride, blocks, rows, width, 4, FOR_NIBBLES_IN_BYTES);
+  } else if (bits == 4) {
+    quantize_rows(x, x_stride, blocks, rows, width, 4, FOR_NIBBLES);
   } else {
-    quantize_rows(x, x_stride, blocks, rows, width, bits == 16 ? 16 : 8);
+    quantize_rows(x, x_stride, blocks, rows, width, bits == 16 ? 16 : 8, IN_TURN);
   }
 }

@@ -14,7 +14,7 @@ EXPORT void fw_reference_matmul_nbits(const float *x, const uint8_t *codes, cons
                                       const uint16_t *offsets, const uint8_t *points, uint32_t rows, uint32_t inner, uint32_t columns,
                                       uint32_t bits, float *y) {
   const uint32_t blocks = (inner + 31) / 32;
-  const float levels = 32767.0f;
+  const float levels = bits == 4 ? 32639.0f : 32767.0f;
   for (uint32_t r = 0; r < rows; r++) {
     for (uint32_t n = 0; n < columns; n++) {
       double result = 0;

@@ -19,6 +19,14 @@
 #define KEEP(vector) (void)0
 #endif
 
+/* Values that pass here are computed in this order. Clang else sorts straight code by what it adds up, which keeps more
+   vectors alive than there are registers; engines compute in the order that they find. */
+#if defined(__wasm__)
+#define IN_ORDER(value) __asm__ volatile("" : "+r"(value))
+#else
+#define IN_ORDER(value) (void)0
+#endif
+
 typedef float f32x4 __attribute__((vector_size(16)));
 typedef int32_t i32x4 __attribute__((vector_size(16)));
 typedef uint32_t u32x4 __attribute__((vector_size(16)));
@@ -79,6 +87,22 @@ INLINE i32x4 dot_i16x8(i16x8 a, i16x8 b) {
 #endif
 }
 
+/* Bytes -128...127 times bytes 0...127, neighbours added, where that is one instruction. */
+#if defined(__wasm_relaxed_simd__)
+#define HAS_DOT_I8X16 1
+INLINE i16x8 dot_i8x16(u16x8 a, u16x8 b) {
+  return (i16x8)wasm_i16x8_relaxed_dot_i8x16_i7x16((v128_t)a, (v128_t)b);
+}
+#elif defined(__SSSE3__)
+#define HAS_DOT_I8X16 1
+INLINE i16x8 dot_i8x16(u16x8 a, u16x8 b) {
+  typedef char bytes __attribute__((vector_size(16)));
+  return (i16x8)__builtin_ia32_pmaddubsw128((bytes)b, (bytes)a);
+}
+#else
+#define HAS_DOT_I8X16 0
+#endif
+
 INLINE i32x4 low_i32x4(i16x8 v) {
   return __builtin_convertvector(__builtin_shufflevector(v, v, 0, 1, 2, 3), i32x4);
 }
@@ -97,8 +121,11 @@ INLINE i16x8 load_i8x8_as_i16(const void *p) {
 #endif
 }
 
-/* Four float16 as float32 times 2^-112; finite values only, subnormals included. */
-INLINE f32x4 load_f16x4_bits(const void *p) {
+/* Of a float16 moved up by 13 bits, what a float32 has: sign, 5 bits of exponent, 10 of mantissa. */
+#define F16_BITS ((int32_t)0x8fffe000)
+
+/* Four float16 as float32 times 2^-112; finite values only, subnormals included. `keep` is F16_BITS in all lanes. */
+INLINE f32x4 load_f16x4_masked(const void *p, i32x4 keep) {
 #if defined(__wasm__)
   i32x4 bits = (i32x4)wasm_i32x4_load16x4(p);
 #else
@@ -106,8 +133,11 @@ INLINE f32x4 load_f16x4_bits(const void *p) {
   __builtin_memcpy(&v, p, 8);
   i32x4 bits = __builtin_convertvector(v, i32x4);
 #endif
-  const int32_t keep = (int32_t)0x8fffe000; /* sign, 5 bits of exponent, 10 of mantissa */
-  return (f32x4)((bits << 13) & (i32x4){keep, keep, keep, keep});
+  return (f32x4)((bits << 13) & keep);
+}
+
+INLINE f32x4 load_f16x4_bits(const void *p) {
+  return load_f16x4_masked(p, (i32x4){F16_BITS, F16_BITS, F16_BITS, F16_BITS});
 }
 
 INLINE f32x4 load_f16x4(const void *p) { return load_f16x4_bits(p) * splat_f32(0x1p112f); }

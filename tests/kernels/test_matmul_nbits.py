@@ -54,6 +54,25 @@ def test_column_ranges_give_the_same_bits(kernels, rng, bits, affine, rows):
 
 
 @pytest.mark.parametrize(("bits", "affine"), FORMATS)
+def test_a_lone_row_gives_what_it_gives_among_others(kernels, rng, bits, affine):
+    matrix = NbitsMatrix.random(rng, 75, 288, bits, affine=affine)
+    x = rng.standard_normal((5, 288)).astype(np.float32)
+    together = kernels.matmul(matrix, x)
+    alone = np.concatenate([kernels.matmul(matrix, row[None]) for row in x])
+    np.testing.assert_allclose(alone, together, rtol=0, atol=1e-6 * np.abs(together).max())
+
+
+@pytest.mark.parametrize("affine", [SYMMETRIC, OFFSETS, ZERO_POINTS])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_no_sum_of_4_bit_products_overflows(kernels, rng, affine, sign):
+    matrix = NbitsMatrix.random(rng, 17, 64, 4, affine=affine)
+    matrix.codes[:] = 255
+    x = np.full((1, 64), sign, np.float32)
+    exact = x @ matrix.dequantized().T
+    np.testing.assert_allclose(kernels.matmul(matrix, x), exact, rtol=0, atol=1e-5 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize(("bits", "affine"), FORMATS)
 def test_adds_bias(kernels, rng, bits, affine):
     matrix = NbitsMatrix.random(rng, 21, 64, bits, affine=affine)
     x = rng.standard_normal((3, 64)).astype(np.float32)

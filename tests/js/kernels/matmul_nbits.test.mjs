@@ -42,7 +42,7 @@ const halfValue = (bits) => (1 + (bits & 1023) / 1024) * 2 ** ((bits >> 10) - 15
 /** The product as plain loops, with activations rounded as the kernels round them. */
 function plainProduct({ bits, affine }, [rows, inner, columns], { x, codes, scales, offsets, points }) {
   const blocks = Math.ceil(inner / 32);
-  const levels = 32767;
+  const levels = bits === 4 ? 32639 : 32767;
   const y = new Float64Array(rows * columns);
   for (let r = 0; r < rows; r++) {
     for (let b = 0; b < blocks; b++) {
@@ -94,7 +94,7 @@ function kernelProduct(kernels, { bits, affine }, [rows, inner, columns], { x, c
   }
   if (affine === AFFINE.OFFSETS) kernels.fw_repack_scales(place(offsets), blocks, 1, columns, 0, packed, blocks, bits, affine, 1);
   const activations = memory.allocate(rows * blocks * kernels.fw_activation_block_bytes());
-  kernels.fw_quantize_rows(place(x), inner, activations, rows, inner, bits);
+  kernels.fw_quantize_rows(place(x), inner, activations, rows, inner, bits, rows);
   const y = memory.allocate(4 * rows * columns);
   const rest = [activations, rows, blocks, 0, groups, columns, 0, y, columns];
   if (bits === 4) kernels.fw_matmul_q4(packed, affine, ...rest);
@@ -144,7 +144,7 @@ for (const { file, shared } of BUILDS) {
       });
       assert.equal(kernels.fw_repack_floats(weightAt, inner, 1, columns, 0, inner, 0, packed, blocks), 1);
       const activations = memory.allocate(rows * blocks * kernels.fw_activation_block_bytes());
-      kernels.fw_quantize_rows(xAt, inner, activations, rows, inner, 16);
+      kernels.fw_quantize_rows(xAt, inner, activations, rows, inner, 16, rows);
       const y = memory.allocate(4 * rows * columns);
       kernels.fw_matmul_q16(packed, activations, rows, blocks, 0, groups, columns, 0, y, columns);
       const found = memory.floats(y, rows * columns);
