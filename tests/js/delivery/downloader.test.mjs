@@ -387,6 +387,25 @@ test("what is handed on is not kept in memory a second time", async () => {
   assert.deepEqual(await run.store.usage(), { usedBytes: 0 });
 });
 
+test("all chunks pass through one buffer per connection, from the server and from the store", async () => {
+  const run = await setUp();
+  run.store = persistent(run.store);
+  for (const visit of ["first", "second"]) {
+    const buffers = new Set();
+    let held = 0;
+    let most = 0;
+    const take = async (_, __, bytes) => {
+      buffers.add(bytes.buffer);
+      most = Math.max(most, ++held);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      held--;
+    };
+    await delivering(run, run.paths, { ...FAST, storage: {}, connections: 3 }, (delivery) => delivery.stream(run.paths, take));
+    assert.equal(buffers.size, 3, visit);
+    assert.ok(most <= 3, visit);
+  }
+});
+
 test("progress is truthful: grows to the total, and counts the network apart", async () => {
   const run = await setUp({ misbehave: () => ({ delayMs: 60 }) });
   const reports = [];
