@@ -193,7 +193,8 @@ def build(
         if missing := [path for path in paths if path not in entries]:
             raise BadModelDirectory(f"variant {spec.dtype} names {missing[0]!r}, which is not among the files written")
         own = {each.name: getattr(spec, each.name) for each in fields(VariantSpec)}
-        listed.append(Variant(**own, files=paths, download_bytes=sum(entries[path].size_bytes for path in paths)))
+        sizes = {entries[path].sha256: entries[path].size_bytes for path in paths}
+        listed.append(Variant(**own, files=paths, download_bytes=sum(sizes.values())))
     manifest = Manifest(model=model, source=source, files=entries, variants=tuple(listed), quality=quality or {})
     return parse(manifest.to_bytes())
 
@@ -327,7 +328,7 @@ def _contradictions(document: dict[str, Any]) -> Iterator[str]:
             continue
         if unfetched := [path for path in needed if path not in variant["files"]]:
             yield f"{where}: {unfetched[0]!r} is needed but not in the variant's files"
-        total = sum(files[path]["size_bytes"] for path in variant["files"])
+        total = sum({files[path]["sha256"]: files[path]["size_bytes"] for path in variant["files"]}.values())
         if variant["download_bytes"] != total:
             yield f"{where}: download_bytes is {variant['download_bytes']}, but its files add up to {total}"
     if unused := files.keys() - {path for variant in document["variants"] for path in variant["files"]}:

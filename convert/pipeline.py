@@ -127,7 +127,7 @@ def convert(
             plans = [build(wanted[0], formats)]
         for plan in plans:
             plan.compensate(calibration)
-        total_bytes = sum(plan.weight_bytes for plan in plans)
+        total_bytes = sum(plan.written_bytes for plan in plans)
         # What was replaced in files that are not read again would go unsaid.
         key = "" if allow_nonfinite else _key(checkpoint, plans, task, [repr(formats), calibration_text])
         with staging(out_dir, needed_bytes=total_bytes, key=key) as directory:
@@ -230,7 +230,7 @@ def _write(
     """Write every file of the model directory; the manifest comes last."""
     graphs = directory / GRAPH_FOLDER
     graphs.mkdir(exist_ok=True)
-    written = [[_write_graph(graphs, plan.dtype, each, journal, progress) for each in plan.graphs] for plan in plans]
+    written = [[_write_graph(graphs, plan, each, journal, progress) for each in plan.graphs] for plan in plans]
     journal.forget()
     every = [pair for pairs in written for pair in pairs]
     for name, data in checkpoint.files.items():
@@ -249,16 +249,24 @@ def _write(
 
 
 def _write_graph(
-    folder: Path, dtype: Dtype, built: BuiltGraph, journal: Journal, progress: Progress
+    folder: Path, plan: Plan, built: BuiltGraph, journal: Journal, progress: Progress
 ) -> tuple[FileEntry, list[FileEntry]]:
     """The ``.onnx`` file and its shards."""
     graph, begun = built.context.graph, count(1)
 
     def on_tensor() -> None:
-        progress.message(f"{dtype}: tensor {next(begun)} of {len(graph.initializers)}")
+        progress.message(f"{plan.dtype}: tensor {next(begun)} of {len(graph.initializers)}")
 
     tensors = graph.initializers.values()
-    shards = write_shards(tensors, folder, built.stem, on_bytes=progress.advance, on_tensor=on_tensor, finished=journal)
+    shards = write_shards(
+        tensors,
+        folder,
+        built.stem,
+        first=plan.shared,
+        on_bytes=progress.advance,
+        on_tensor=on_tensor,
+        finished=journal,
+    )
     path = folder / f"{built.stem}.onnx"
     path.write_bytes(to_bytes(to_model(graph, shards.locations)))
     return hash_file(path, f"{GRAPH_FOLDER}/{path.name}"), shards.files

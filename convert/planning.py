@@ -38,9 +38,24 @@ class Plan:
         return self.graphs[-1]
 
     @property
-    def weight_bytes(self) -> int:
+    def shared(self) -> frozenset[str]:
+        """Names of the initializers that every graph has; with files to themselves they are downloaded once."""
+        if len(self.graphs) == 1:
+            return frozenset()
+        sizes = [{item.name: item.nbytes for item in each.context.graph.initializers.values()} for each in self.graphs]
+        return frozenset(name for name, size in sizes[0].items() if all(other.get(name) == size for other in sizes))
+
+    @property
+    def written_bytes(self) -> int:
         """Size of all initializers."""
         return sum(item.nbytes for each in self.graphs for item in each.context.graph.initializers.values())
+
+    @property
+    def weight_bytes(self) -> int:
+        """The same, what graphs share counted once."""
+        shared = self.shared
+        twice = (item for each in self.graphs[1:] for item in each.context.graph.initializers.values())
+        return self.written_bytes - sum(item.nbytes for item in twice if item.name in shared)
 
     @property
     def methods(self) -> set[Method]:
@@ -60,10 +75,13 @@ class Plan:
     def download_bytes(self) -> int:
         """What a client will fetch when this is the only variant, to the byte."""
         checkpoint = self.last.context.checkpoint
-        total, counts = 0, {}
+        total, counts, shared = 0, {}, self.shared
         for each in self.graphs:
-            locations, shard_bytes = lay_out(each.context.graph.initializers.values(), each.stem)
+            initializers = each.context.graph.initializers.values()
+            locations, shard_bytes = lay_out(initializers, each.stem, first=shared)
             total += shard_bytes + len(to_bytes(to_model(each.context.graph, locations)))
+            if each is not self.graphs[0]:
+                total -= lay_out((item for item in initializers if item.name in shared), each.stem)[1]
             counts[f"{each.stem}.onnx"] = len({name for name, _, _ in locations.values()})
         small = {**checkpoint.files, "config.json": config_bytes(checkpoint.config, counts)}
         return total + sum(map(len, small.values()))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -116,6 +116,7 @@ def write_shards(
     directory: Path,
     stem: str,
     *,
+    first: Collection[str] = (),
     limit_bytes: int = SHARD_LIMIT_BYTES,
     on_bytes: Callable[[int], None],
     on_tensor: Callable[[], None] = lambda: None,
@@ -124,7 +125,7 @@ def write_shards(
     """Write ``initializers`` in order to ``stem.onnx_data``, ``stem.onnx_data_1``, ... in ``directory``.
 
     ``directory`` is a folder directly inside the model directory: entries are named ``<folder>/<file>``. A tensor
-    lies in one file, aligned to PAGE_BYTES when it is at least that long and to SMALL_ALIGNMENT_BYTES otherwise;
+    lies in one file; those named in ``first`` have the first files for themselves. It is aligned to PAGE_BYTES when it is at least that long and to SMALL_ALIGNMENT_BYTES otherwise;
     padding is zeros. Each piece is written straight from the buffer that it comes in, and let go before the next
     is asked for. ``on_bytes`` is told the length of each piece written, padding left out; ``on_tensor`` is called
     when a tensor begins. Files that ``finished`` knows are not written again.
@@ -134,7 +135,7 @@ def write_shards(
     """
     locations: dict[str, tuple[str, int, int]] = {}
     files: list[FileEntry] = []
-    for number, content in enumerate(_arrange(initializers, limit_bytes)):
+    for number, content in enumerate(_arrange(initializers, first, limit_bytes)):
         name = _file_name(stem, number)
         layout = _layout(content)
         entry = finished.reuse(f"{directory.name}/{name}", layout) if finished else None
@@ -152,7 +153,7 @@ def write_shards(
 
 
 def lay_out(
-    initializers: Iterable[Streamed], stem: str, *, limit_bytes: int = SHARD_LIMIT_BYTES
+    initializers: Iterable[Streamed], stem: str, *, first: Collection[str] = (), limit_bytes: int = SHARD_LIMIT_BYTES
 ) -> tuple[dict[str, tuple[str, int, int]], int]:
     """Where `write_shards` will put each tensor (file name, offset, length), and the bytes of all its files.
 
@@ -160,7 +161,7 @@ def lay_out(
     """
     locations: dict[str, tuple[str, int, int]] = {}
     total = 0
-    for number, content in enumerate(_arrange(initializers, limit_bytes)):
+    for number, content in enumerate(_arrange(initializers, first, limit_bytes)):
         name = _file_name(stem, number)
         locations |= {tensor.name: (name, offset, tensor.nbytes) for tensor, offset in content}
         total += sum((offset + tensor.nbytes for tensor, offset in content[-1:]), 0)
@@ -171,20 +172,30 @@ def _file_name(stem: str, number: int) -> str:
     return f"{stem}.onnx_data" + (f"_{number}" if number else "")
 
 
-def _arrange(initializers: Iterable[Streamed], limit_bytes: int) -> list[list[tuple[Streamed, int]]]:
+def _arrange(
+    initializers: Iterable[Streamed], first: Collection[str], limit_bytes: int
+) -> list[list[tuple[Streamed, int]]]:
     """The tensors of each file and their offsets in it."""
-    shards: list[list[tuple[Streamed, int]]] = []
+    tensors = list(initializers)
+    before, after = ([item for item in tensors if (item.name in first) == chosen] for chosen in (True, False))
+    shards = _fill(before, limit_bytes) + _fill(after, limit_bytes)
     names: set[str] = set()
+    for tensor in tensors:
+        if tensor.name in names:
+            raise OutputFailed(f"tensor {tensor.name!r} was given twice to be written; names must be unique")
+        names.add(tensor.name)
+    return shards
+
+
+def _fill(tensors: Iterable[Streamed], limit_bytes: int) -> list[list[tuple[Streamed, int]]]:
+    shards: list[list[tuple[Streamed, int]]] = []
     end = 0
-    for tensor in initializers:
+    for tensor in tensors:
         if tensor.nbytes > limit_bytes:
             raise UnsupportedModel(
                 f"tensor {tensor.name!r} takes {tensor.nbytes} bytes but a shard holds {limit_bytes} at most; "
                 "its graph builder must split it"
             )
-        if tensor.name in names:
-            raise OutputFailed(f"tensor {tensor.name!r} was given twice to be written; names must be unique")
-        names.add(tensor.name)
         alignment = PAGE_BYTES if tensor.nbytes >= PAGE_BYTES else SMALL_ALIGNMENT_BYTES
         offset = -(-end // alignment) * alignment
         if not shards or offset + tensor.nbytes > limit_bytes:

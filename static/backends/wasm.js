@@ -17,7 +17,7 @@ const KERNELS = new URL("../wasm/", import.meta.url);
 export const wasm = { name: "wasm", load };
 
 /** @param {VariantContext} context @param {BackendOptions} options @returns {Promise<Session>} */
-async function load({ variant, files }, { threads, mostThreads, contextLength, kvDtype, signal }) {
+async function load({ manifest, variant, files }, { threads, mostThreads, contextLength, kvDtype, signal }) {
   const shared = globalThis.crossOriginIsolated === true;
   const [module, graph, encoder] = await Promise.all([
     compileKernels(kernelFile(shared), signal),
@@ -27,6 +27,7 @@ async function load({ variant, files }, { threads, mostThreads, contextLength, k
   const folder = variant.graph.slice(0, variant.graph.lastIndexOf("/") + 1);
   const engine = await loadEngine(graph, {
     encoder,
+    locate: oneName(manifest, variant, folder),
     module,
     kernels: await instantiateKernels(module, shared),
     threads: shared ? (mostThreads ?? threads) : 1,
@@ -39,9 +40,30 @@ async function load({ variant, files }, { threads, mostThreads, contextLength, k
   return openSession(engine);
 }
 
+/**
+ * What both graphs of an encoder-decoder have lies in files of the same bytes: weights exist once.
+ * @param {VariantContext["manifest"]} manifest
+ * @param {VariantContext["variant"]} variant
+ * @param {string} folder
+ * @returns {(location: string) => string}
+ */
+function oneName({ files }, variant, folder) {
+  const shards = shardsOf(variant);
+  return (location) => {
+    const content = files.get(folder + location)?.sha256;
+    const first = content && shards.find((path) => files.get(path)?.sha256 === content);
+    return first ? first.slice(folder.length) : location;
+  };
+}
+
+/** @param {VariantContext["variant"]} variant */
+function shardsOf({ encoder, shards }) {
+  return [...(encoder?.shards ?? []), ...shards];
+}
+
 /** A graph may name only shards that the manifest lists. @param {VariantContext["variant"]} variant @param {string} folder @param {readonly string[]} locations */
 function listed(variant, folder, locations) {
-  const shards = [...(variant.encoder?.shards ?? []), ...variant.shards];
+  const shards = shardsOf(variant);
   const stranger = locations.find((location) => !shards.includes(folder + location));
   if (stranger === undefined) return locations.map((location) => folder + location);
   throw new FeatherweightError("unsupported", `The graph names ${stranger}, which the manifest does not list. Convert the model again.`, {

@@ -14,6 +14,7 @@ const MEASURED_ROWS = 8;
 /**
  * @typedef {object} EngineOptions
  * @property {Uint8Array} [encoder] bytes of the graph that reads what `graph` answers, of an encoder-decoder
+ * @property {(location: string) => string} [locate] gives external-data files of the same bytes one name
  * @property {WebAssembly.Module} module the compiled kernels
  * @property {import("./kernels.js").Kernels} kernels an instance of them
  * @property {number} threads more than 1 only where the kernels' memory is shared
@@ -61,11 +62,11 @@ function standIn(plan) {
  * @returns {Promise<Engine>}
  * @throws {FeatherweightError} unsupported before a shard is read, where the engine cannot run the graph; out_of_memory
  */
-export async function loadEngine(graph, { encoder, module, kernels, threads, measure = false, contextLength, kvDtype, readShards, createWorker }) {
+export async function loadEngine(graph, { encoder, locate, module, kernels, threads, measure = false, contextLength, kvDtype, readShards, createWorker }) {
   // The scripts of the threads start while the graph is read.
   const pool = new ThreadPool(kernels, threads - 1, createWorker);
   try {
-    const model = lowerModel(graph, kernels, { kvDtype, contextLength, encoder });
+    const model = lowerModel(graph, kernels, { kvDtype, contextLength, encoder, locate });
     const limit = Math.min(contextLength, model.positions);
     const { maxRows, maxSlots } = SIZES[model.kind](limit);
     const weights = kernels.memory.allocate(model.weights.bytes);

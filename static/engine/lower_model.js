@@ -37,17 +37,18 @@ export const KV_TYPES = Object.freeze({ fp32: KV_TYPE.F32, fp16: KV_TYPE.F16, in
 /**
  * @param {Uint8Array} bytes of the `.onnx` file
  * @param {import("./kernels.js").Kernels} kernels
- * @param {{kvDtype?: KvDtype, contextLength?: number, encoder?: Uint8Array}} [options] kvDtype is what a decoder's cache holds;
- *   an encoder's lives for one run and is exact. With the bytes of an `encoder` the graph answers what that has read
+ * @param {{kvDtype?: KvDtype, contextLength?: number, encoder?: Uint8Array, locate?: (location: string) => string}} [options]
+ *   kvDtype is what a decoder's cache holds; an encoder's lives for one run and is exact. With the bytes of an `encoder` the
+ *   graph answers what that has read. `locate` gives files of the same bytes one name
  * @returns {LoweredModel}
  * @throws {FeatherweightError} unsupported: an operator, option or shape that the engine has no kernel for
  */
-export function lowerModel(bytes, kernels, { kvDtype = "fp16", contextLength = Infinity, encoder } = {}) {
+export function lowerModel(bytes, kernels, { kvDtype = "fp16", contextLength = Infinity, encoder, locate = (location) => location } = {}) {
   if (!(kvDtype in KV_TYPES)) throw new RangeError(`kvDtype is one of ${Object.keys(KV_TYPES).join(", ")}, not ${kvDtype}`);
-  const graph = readGraph(bytes);
+  const graph = readGraph(bytes, locate);
   const weights = new WeightLayout(kernels);
   const begin = (/** @type {Graph} */ first, /** @type {number} */ kvType) => new LoweringContext(first, weights, LOWERINGS, { kvType, contextLength });
-  if (encoder) return lowerBoth(begin(readGraph(encoder), KV_TYPE.F32), graph, KV_TYPES[kvDtype]);
+  if (encoder) return lowerBoth(begin(readGraph(encoder, locate), KV_TYPE.F32), graph, KV_TYPES[kvDtype]);
   const decoder = graph.inputs.has("num_logits_to_keep");
   const context = begin(graph, decoder ? KV_TYPES[kvDtype] : KV_TYPE.F32);
   // The other outputs of a decoder are its cache.
@@ -88,9 +89,10 @@ function lowerBoth(reader, graph, kvType) {
   return { ...parts(writer), ...limits, cache, outputs, kind: "encoder-decoder", answer };
 }
 
-/** @param {Uint8Array} bytes */
-function readGraph(bytes) {
+/** @param {Uint8Array} bytes @param {(location: string) => string} locate */
+function readGraph(bytes, locate) {
   const graph = new Graph(parseModel(bytes));
+  for (const { external } of graph.initializers.values()) if (external) external.location = locate(external.location);
   runPasses(graph);
   return graph;
 }

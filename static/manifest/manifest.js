@@ -61,7 +61,7 @@ import {
  * @property {string} graph path
  * @property {readonly string[]} shards paths, in order of first use
  * @property {readonly string[]} files paths of everything a client fetches, in order
- * @property {number} downloadBytes sum of the sizes of `files`
+ * @property {number} downloadBytes sum of the sizes of `files`, each content once
  * @property {number} weightBytes
  * @property {Cost} cost
  * @property {GraphSpec | null} encoder of an encoder-decoder, else null; `graph`, `shards` and `cost` are the decoder's
@@ -302,7 +302,8 @@ function readVariant(value, where, files) {
   }
   if (new Set(paths).size < paths.length) refuse(`${where}.files`, "must not name a file twice");
   const downloadBytes = asCount(variant.download_bytes, `${where}.download_bytes`);
-  const sum = paths.reduce((total, path) => total + (files.get(path)?.sizeBytes ?? 0), 0);
+  const contents = new Map(paths.map((path) => [files.get(path)?.sha256, files.get(path)?.sizeBytes ?? 0]));
+  const sum = [...contents.values()].reduce((total, size) => total + size, 0);
   if (downloadBytes !== sum) refuse(`${where}.download_bytes`, `must be the sum of its files' sizes, ${sum}`);
   return Object.freeze({
     dtype: asText(variant.dtype, `${where}.dtype`),

@@ -88,15 +88,22 @@ def test_manifest_names_both_graphs(tmp_path: Path) -> None:
     content = convert(str(source), tmp_path / "out", dtypes=[Dtype.Q4], progress=SilentProgress()).manifest
     variant = content.variant("q4")
     assert variant.graph == "onnx/decoder_model_merged_q4.onnx"
-    assert variant.shards == ("onnx/decoder_model_merged_q4.onnx_data",)
+    assert variant.shards == ("onnx/decoder_model_merged_q4.onnx_data", "onnx/decoder_model_merged_q4.onnx_data_1")
     assert variant.encoder is not None
     assert variant.encoder.graph == "onnx/encoder_model_q4.onnx"
-    assert variant.files[-4:] == (variant.encoder.graph, *variant.encoder.shards, variant.graph, *variant.shards)
+    assert variant.files[-6:] == (variant.encoder.graph, *variant.encoder.shards, variant.graph, *variant.shards)
     # The encoder's layers, and the keys and values that each layer of the decoder has of the text.
     config = original("t5")["config"]
     width, inner, kept = config["d_model"], config["num_heads"] * config["d_kv"], 2 * config["num_decoder_layers"]
     layers = config["num_layers"] * (4 * width * inner + 2 * width * config["d_ff"])
     assert variant.encoder.cost.per_token["linear_4bit"].macs == layers + kept * width * inner
+    one, other = (content.files[each.shards[0]] for each in variant.graphs)
+    assert one.sha256 == other.sha256  # the shared table, which is fetched once
+    assert one.size_bytes == 97 * 64 + 2 * 2 * 97
+    sizes = [content.files[path].size_bytes for path in variant.files]
+    assert variant.download_bytes == sum(sizes) - one.size_bytes
+    stored = sum(content.files[path].size_bytes for path in (*variant.encoder.shards, *variant.shards))
+    assert stored - one.size_bytes >= variant.weight_bytes > 0.95 * (stored - one.size_bytes)
     shapes = original("t5")["shapes"].values()
     assert content.model.parameters == sum(int(np.prod(shape)) for shape in shapes)  # the shared table counts once
 

@@ -19,7 +19,7 @@ export function describeModel(contents, chunkSize) {
     files[path] = { size_bytes: bytes.length, sha256: sha256(bytes), chunks };
   }
   const paths = Object.keys(contents);
-  const downloadBytes = Object.values(contents).reduce((sum, bytes) => sum + bytes.length, 0);
+  const downloadBytes = [...new Set(Object.values(contents))].reduce((sum, bytes) => sum + bytes.length, 0);
   const cost = {
     per_token: { linear_4bit: { bytes: 100, macs: 200 } },
     steps: 4,

@@ -171,6 +171,15 @@ describe("the lowering of operators", { skip: kernelsMissing }, () => {
     assert.throws(() => lower([lookup("attention_mask", 9)], {}), refused);
   });
 
+  test("tensors of the same bytes are placed once, whatever their names", () => {
+    const layout = new WeightLayout(kernels);
+    const place = layout.vector(external("one", [8]));
+    assert.equal(layout.vector(external("two", [8])), place);
+    assert.notEqual(layout.vector({ ...external("one", [8]), external: { location: "shard", offset: 64 } }), place);
+    assert.notEqual(layout.vector({ ...external("one", [8]), external: { location: "other", offset: 0 } }), place);
+    assert.notEqual(layout.vector(number("inner", [1, 2], [2])), layout.vector(number("inner", [3, 4], [2])));
+  });
+
   test("a graph that repeats a constant for ever is refused in time", () => {
     const doubled = Array.from({ length: 60 }, (_, at) => node("Mul", [`c${at}`, `c${at}`], [`c${at + 1}`]));
     assert.throws(() => lower([...doubled, node("Mul", ["q", "c60"], ["y"])], { q: 8 }, [number("c0", 1)]), refused);
