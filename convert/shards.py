@@ -125,7 +125,8 @@ def write_shards(
     """Write ``initializers`` in order to ``stem.onnx_data``, ``stem.onnx_data_1``, ... in ``directory``.
 
     ``directory`` is a folder directly inside the model directory: entries are named ``<folder>/<file>``. A tensor
-    lies in one file; those named in ``first`` have the first files for themselves. It is aligned to PAGE_BYTES when it is at least that long and to SMALL_ALIGNMENT_BYTES otherwise;
+    lies in one file; those named in ``first`` have the first files for themselves. It is aligned to PAGE_BYTES when it
+    is at least that long and to SMALL_ALIGNMENT_BYTES otherwise;
     padding is zeros. Each piece is written straight from the buffer that it comes in, and let go before the next
     is asked for. ``on_bytes`` is told the length of each piece written, padding left out; ``on_tensor`` is called
     when a tensor begins. Files that ``finished`` knows are not written again.
