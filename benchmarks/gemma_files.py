@@ -13,6 +13,8 @@ from benchmarks.model_files import MODELS, PLAIN, WORK, convert, once
 from tests.true_shapes import GEMMA_2B, gemma_shapes, write_gemma
 
 GEMMA, GEMMA_SMALLER = "gemma-2b", "gemma-2b-embedding-4bit"
+OPTIONS = {GEMMA: (), GEMMA_SMALLER: ("--embedding-bits", "4")}
+"""How each of our directories is converted."""
 CHECKPOINT = WORK / "checkpoints" / GEMMA
 GGUF_FOLDER = PLAIN / "gguf" / GEMMA
 PART_BYTES = 500_000_000
@@ -36,16 +38,26 @@ LAYER_TENSORS = {
 
 def prepare(say: Callable[[str], None]) -> None:
     """Make whatever is missing: 4.7 GB stay, 5 GB more are needed until the checkpoint is converted."""
-    for name, options in ((GEMMA, ()), (GEMMA_SMALLER, ("--embedding-bits", "4"))):
+    for name, options in OPTIONS.items():
         once(MODELS / name, say, lambda target, options=options: _converted(target, options))
     once(GGUF_FOLDER, say, _gguf)
-    for file in CHECKPOINT.glob("*.safetensors"):
-        file.unlink()
+    _forget_checkpoint()
+
+
+def prepare_model(name: str, say: Callable[[str], None]) -> None:
+    """One of the two directories, for our own engine alone."""
+    once(MODELS / name, say, lambda target: _converted(target, OPTIONS[name]))
+    _forget_checkpoint()
 
 
 def gguf_parts() -> list[str]:
     """The parts below the folder of GGUF files, in order, without their suffix."""
     return [f"{GEMMA}/{file.stem}" for file in sorted(GGUF_FOLDER.glob("*.gguf"))]
+
+
+def _forget_checkpoint() -> None:
+    for file in CHECKPOINT.glob("*.safetensors"):
+        file.unlink()
 
 
 def _converted(target: Path, options: tuple[str, ...]) -> None:

@@ -33,13 +33,8 @@ GGUF_TYPES = {"Q4_0": gguf.LlamaFileType.MOSTLY_Q4_0, "Q8_0": gguf.LlamaFileType
 
 def prepare(say: Callable[[str], None]) -> None:
     """Make whatever is missing; the first time takes about two minutes, 2.5 GB of disk and 3 GB of memory."""
-    for name in (SMOLLM2, MINILM):
-        if not (ROOT / "models" / name / "manifest.json").exists():
-            raise FileNotFoundError(f"models/{name} is missing: run `make models` first")
-        once(MODELS / name, say, lambda target, name=name: target.symlink_to(ROOT / "models" / name))
+    prepare_ours(say)
     once(MODELS / SMOLLM2_FP32, say, lambda target: convert(f"bundled:{SMOLLM2}", target, "fp32"))
-    once(WORK / "checkpoints" / DISTILBERT, say, _random_distilbert)
-    once(MODELS / DISTILBERT, say, lambda target: convert(WORK / "checkpoints" / DISTILBERT, target, "q8", "fp32"))
     for name, source in ((SMOLLM2, SMOLLM2_FP32), (MINILM, MINILM), (DISTILBERT, DISTILBERT)):
         once(PLAIN / name, say, lambda target, source=source: _dynamic_int8(MODELS / source, target))
     if LITERT_PYTHON.exists():
@@ -48,6 +43,16 @@ def prepare(say: Callable[[str], None]) -> None:
     once(PLAIN / "gguf" / "Q4_1.gguf", say, lambda target: shutil.copyfile(bundled_gguf(), target))
     for kind in GGUF_TYPES:
         once(PLAIN / "gguf" / f"{kind}.gguf", say, lambda target, kind=kind: _requantize(bundled_gguf(), target, kind))
+
+
+def prepare_ours(say: Callable[[str], None]) -> None:
+    """The bundled models and DistilBERT's shape, for our own engine alone."""
+    for name in (SMOLLM2, MINILM):
+        if not (ROOT / "models" / name / "manifest.json").exists():
+            raise FileNotFoundError(f"models/{name} is missing: run `make models` first")
+        once(MODELS / name, say, lambda target, name=name: target.symlink_to(ROOT / "models" / name))
+    once(WORK / "checkpoints" / DISTILBERT, say, _random_distilbert)
+    once(MODELS / DISTILBERT, say, lambda target: convert(WORK / "checkpoints" / DISTILBERT, target, "q8", "fp32"))
 
 
 def bundled_gguf() -> Path:

@@ -108,9 +108,9 @@ function kernelsBuild() {
 export async function fit(manifestUrl, { device, dtype, contextLength, promptTokens, backend, threads, ghost, signal } = {}) {
   const url = absolute(manifestUrl);
   const [facts, manifest] = await Promise.all([device ?? probeDevice({ signal }), loadManifest(url, { signal })]);
-  const presentBytes = await storeWorker().call("presentBytes", { manifestUrl: url }, { signal });
+  const stored = await storeWorker().call("storageFacts", { manifestUrl: url }, { signal });
   const receipts = receiptsHere();
-  return fitModel({ device: facts, manifest, dtype, contextLength, promptTokens, presentBytes, backend, threads, receipts, ghost });
+  return fitModel({ device: facts, manifest, dtype, contextLength, promptTokens, ...stored, backend, threads, receipts, ghost });
 }
 
 /**

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report, runner, sizes, weigh_in
+from benchmarks import report, runner, sizes
 from benchmarks.results import COMMITTED, Results, newest
 from benchmarks.sets import BY_DEFAULT, SETS
 from benchmarks.sets.task import Task
+from benchmarks.weigh_in import accuracy, document
+from benchmarks.weigh_in.rows import visits
 
 ROOT = Path(__file__).parent.parent
 FACTS = {
@@ -114,9 +116,35 @@ def test_sets_with_files_of_their_own_run_only_when_named() -> None:
 
 
 def test_weigh_in_has_the_tables_of_its_newest_result() -> None:
-    document = json.loads(max((COMMITTED / "weigh_in").glob("*.json")).read_text())
-    shown = weigh_in.DOCUMENT.read_text().split(weigh_in.BEGIN)[1].split(weigh_in.END)[0].strip()
-    assert shown == weigh_in.report(document)
-    assert {row["tuned"] for row in document["records"]} == {True, False}
-    combinations = {(row["model"], row["dtype"], row["threads"], row["context"]) for row in document["records"]}
-    assert len(combinations) >= 12
+    found = json.loads(newest(COMMITTED / "weigh_in").read_text())
+    shown = document.DOCUMENT.read_text().split(document.BEGIN)[1].split(document.END)[0].strip()
+    assert shown == document.report(found), "run `python -m benchmarks.weigh_in --report --json FILE --write`"
+    plain = [row for row in found["runs"] if row["limits"] == "none"]
+    assert {row["tuned"] for row in plain} == {True, False}
+    assert len({accuracy.key(row) for row in plain}) >= 12
+
+
+def test_weigh_in_has_no_verdict_that_was_wrong() -> None:
+    found = json.loads(newest(COMMITTED / "weigh_in").read_text())
+    assert [row for row in found["runs"] if "skipped" not in row and not accuracy.is_true(row)] == []
+
+
+def test_weigh_in_names_every_visit_once() -> None:
+    titles = [visit.title for visit in visits()]
+    assert len(titles) == len(set(titles))
+
+
+def test_interval_is_judged_by_other_combinations_alone() -> None:
+    def run(model: str, measured: float) -> dict[str, object]:
+        row = {"limits": "none", "model": model, "dtype": "q4", "threads": 1, "context": 128, "tuned": False}
+        return {**row, "predicted": {"load_s": 1.0}, "measured": {"load_s": measured}}
+
+    rounds = [run("new", 2.0) for _ in range(20)]
+    others = [run(f"model {at}", 1.0 + at / 1000) for at in range(20)]
+    assert not accuracy.is_inside(rounds[0], "load_s", [*rounds, *others])
+    assert accuracy.is_inside(others[0], "load_s", [*rounds, *others])
+
+
+def test_kept_scores_have_both_extremes() -> None:
+    assert accuracy.spread([float(at) for at in range(100)], 4) == [0.0, 33.0, 66.0, 99.0]
+    assert accuracy.spread([1.0, 2.0], 4) == [1.0, 2.0]

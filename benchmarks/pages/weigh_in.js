@@ -1,67 +1,115 @@
-async ({ manifest, dtype, threads, context }) => {
-  const fw = await import("/static/featherweight.js");
-  const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
-  const device = await fw.probeDevice({ fresh: true });
-  const limit = (await (await fetch(manifest)).json()).model;
-  const newTokens = 24;
-  const prompt = Math.min(context, limit.context_length) - (limit.kv_cache ? newTokens + 8 : 0);
-  const asked = { device, dtype, threads, contextLength: context, promptTokens: prompt };
-  const verdict = await fw.fit(manifest, asked);
-  const ids = Array.from({ length: prompt }, (_, at) => 10 + ((at * 7919) % 20000));
-  let model = await fw.loadModel(manifest, { dtype, threads, contextLength: context, backend: "wasm" });
-  const downloaded = model.stats.download_bytes;
-  await model.dispose();
-  const stored = await fw.fit(manifest, asked);
-  model = await fw.loadModel(manifest, { dtype, threads, contextLength: context, backend: "wasm" });
-  const load = model.stats.load_s;
-  const seconds = async (run) => {
+/**
+ * Owns what a page does for the weigh-in: a verdict before anything is downloaded, then the run that it speaks of.
+ * An expression that leaves `weigh` and `run` in the page.
+ */
+() => {
+  const NEW_TOKENS = 24;
+  /** Beside a prompt that fills the context there is room for the answer. */
+  const ROOM = NEW_TOKENS + 8;
+  /** Repeats end after this, the first excepted. */
+  const LIMIT_MS = 5000;
+  const MOST_REPEATS = 5;
+  const WARM_MS = 1000;
+  const WORDS = "the quick brown fox jumps over the lazy dog and runs away from a big bad wolf in winter ".repeat(40).split(" ");
+
+  let fw;
+  let device;
+  const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
+  const seconds = async (work) => {
     const start = performance.now();
-    await run();
+    await work();
     return (performance.now() - start) / 1000;
   };
-  const { expected } = verdict;
-  let prefill;
-  let decode = null;
-  if (limit.kv_cache) {
+  /** @param {(more: boolean) => Promise<void>} work until the time is over, at least once */
+  const repeat = async (limit_ms, most, work) => {
+    const end = performance.now() + limit_ms;
+    for (let done = 0; done === 0 || (done < most && performance.now() < end); done++) await work();
+  };
+  const idsOf = (count) => Array.from({ length: count }, (_, at) => 10 + ((at * 7919) % 7900));
+
+  const describe = async (manifest) => {
+    const { model } = await (await fetch(manifest)).json();
+    return { decodes: Boolean(model.kv_cache), limit: model.context_length };
+  };
+
+  /** @returns the facts and the verdicts, one for each context */
+  const weigh = async ({ manifest, dtype, threads, contexts }) => {
+    fw = await import("/static/featherweight.js");
+    device = await fw.probeDevice({ fresh: true });
+    const { decodes, limit } = await describe(manifest);
+    const verdicts = [];
+    for (const context of contexts) {
+      const promptTokens = Math.min(context, limit) - (decodes ? ROOM : 0);
+      verdicts.push(await fw.fit(manifest, { device, dtype, threads, contextLength: context, promptTokens }));
+    }
+    return { device: { ...device, rates: null }, rates: device.rates, verdicts };
+  };
+
+  /** Loads twice, over the network and from the store, and runs; where the verdict was no, it is not believed. */
+  const run = async ({ manifest, dtype, threads, context }) => {
+    const { decodes, limit } = await describe(manifest);
+    const load = () => fw.loadModel(manifest, { dtype, threads, contextLength: context, backend: "wasm" });
+    const prompt = Math.min(context, limit) - (decodes ? ROOM : 0);
+    const asked = { device, dtype, threads, contextLength: context, promptTokens: prompt };
+    let model = await load();
+    const first = { bytes: model.stats.download_bytes, load_s: model.stats.load_s };
+    let stored = null;
+    if (first.bytes > 0) {
+      await model.dispose();
+      stored = await fw.fit(manifest, asked);
+      model = await load();
+    } else {
+      stored = await fw.fit(manifest, asked);
+    }
+    const measured = { load_s: model.stats.load_s, ...(decodes ? await generate(model, prompt) : await encode(model, prompt)) };
+    measured.peak_memory_bytes = model.stats.peak_memory_bytes;
+    const { threads: used } = model.stats;
+    await model.dispose();
+    return { first, stored_load: { expected: stored.expected?.load_s ?? null, interval: stored.load_s }, measured, threads: used };
+  };
+
+  const generate = async (model, prompt) => {
+    const warm = idsOf(Math.min(prompt, 96));
+    await repeat(WARM_MS, Infinity, async () => {
+      await model.reset();
+      await model.prefill(warm);
+      for (let at = 0; at < 4; at++) await model.decode(100 + at);
+    });
+    const ids = idsOf(prompt);
     const prefills = [];
     const decodes = [];
-    for (const budget = performance.now() + 12000; prefills.length < 5 && (prefills.length < 2 || performance.now() < budget); ) {
+    await repeat(LIMIT_MS, MOST_REPEATS, async () => {
       await model.reset();
       prefills.push(await seconds(() => model.prefill(ids)));
-      for (let at = 0; at < newTokens; at++) decodes.push(await seconds(() => model.decode(100 + at)));
-    }
-    // The first run is the compiler's.
-    prefill = median(prefills.slice(1));
-    decode = 1 / median(decodes.slice(newTokens));
-  } else {
-    const words = "the quick brown fox jumps over the lazy dog and runs away from a big bad wolf in winter ".repeat(40).split(" ");
-    let text = words.slice(0, prompt - 2).join(" ");
+      decodes.push(
+        await seconds(async () => {
+          for (let at = 0; at < NEW_TOKENS; at++) await model.decode(100 + at);
+        }),
+      );
+    });
+    const prefill = median(prefills);
+    return { time_to_first_token_s: prefill, prefill_tokens_per_s: prompt / prefill, decode_tokens_per_s: NEW_TOKENS / median(decodes) };
+  };
+
+  const encode = async (model, prompt) => {
+    let text = WORDS.slice(0, prompt - 2).join(" ");
     while (model.tokenize(text).length > prompt) text = text.slice(0, text.lastIndexOf(" "));
     const tokens = model.tokenize(text).length;
+    await repeat(WARM_MS / 2, Infinity, () => model.embed(text));
     const runs = [];
-    for (let at = 0; at < 12; at++) runs.push(await seconds(() => model.embed(text)));
-    prefill = (median(runs.slice(3)) * prompt) / tokens;
-  }
-  const measured = {
-    load_s: load,
-    time_to_first_token_s: prefill,
-    prefill_tokens_per_s: prompt / prefill,
-    decode_tokens_per_s: decode,
-    peak_memory_bytes: model.stats.peak_memory_bytes,
+    await repeat(LIMIT_MS / 5, 4 * MOST_REPEATS, async () => void runs.push(await seconds(() => model.embed(text))));
+    const once = (median(runs) * prompt) / tokens;
+    return { time_to_first_token_s: once, prefill_tokens_per_s: prompt / once, decode_tokens_per_s: null };
   };
-  await model.dispose();
-  return {
-    predicted: { ...expected, load_s: stored.expected.load_s },
-    intervals: {
-      load_s: stored.load_s,
-      time_to_first_token_s: verdict.ttft_s,
-      prefill_tokens_per_s: verdict.ttft_s && verdict.ttft_s.map((value) => prompt / value).reverse(),
-      decode_tokens_per_s: verdict.decode_tokens_per_s,
-      peak_memory_bytes: [expected.peak_memory_bytes * 0.9, expected.peak_memory_bytes * 1.1],
-    },
-    measured,
-    download: { predicted: verdict.download.bytes, measured: downloaded },
-    supported: verdict.supported,
-    rates: device.rates,
+
+  /** Everything that the verdict says is too much: loads, and fills the context. */
+  const force = async ({ manifest, dtype, threads, context }) => {
+    const model = await fw.loadModel(manifest, { dtype, threads, contextLength: context, backend: "wasm" });
+    const { decodes, limit } = await describe(manifest);
+    if (decodes) await model.prefill(idsOf(Math.min(context, limit)));
+    else await model.embed(WORDS.join(" "));
+    await model.dispose();
   };
+
+  globalThis.weighIn = { weigh, run, force };
 };

@@ -1,6 +1,8 @@
 /** Owns what is asked about whole variants: bring one into the store, say how much of it is there, remove it. */
 import { Delivery, distinctFiles } from "./delivery.js";
 import { removableContents } from "./plan.js";
+import { RESERVE_BYTES, spaceFor } from "./quota.js";
+import { isAnyLocked } from "./store/file_lock.js";
 
 /** @typedef {import("../manifest/manifest.js").Manifest} Manifest */
 /** @typedef {import("./store/store.js").Store} Store */
@@ -40,6 +42,24 @@ export async function variantStatus(manifest, dtype, store) {
     sum.complete &&= complete;
   }
   return sum;
+}
+
+/**
+ * What of a model is stored, and how much more can be.
+ * @param {Manifest} manifest
+ * @param {Store} store
+ * @param {LockManager} [locks]
+ * @returns {Promise<{presentBytes: Record<string, number>, freeBytes: number | null}>} by dtype; null: only writing
+ *   would tell, or it cannot be tried now without taking the space from a download under way
+ * @throws {FeatherweightError} store
+ */
+export async function storageFacts(manifest, store, locks = globalThis.navigator?.locks) {
+  const rows = await Promise.all(manifest.variants.map(({ dtype }) => variantStatus(manifest, dtype, store)));
+  const presentBytes = Object.fromEntries(manifest.variants.map(({ dtype }, at) => [dtype, rows[at].presentBytes]));
+  const missing = Math.max(...rows.map((row) => row.totalBytes - row.presentBytes));
+  if (missing === 0 || store.kind === "memory" || (await isAnyLocked(locks))) return { presentBytes, freeBytes: null };
+  const freeBytes = (await spaceFor(missing, globalThis.navigator?.storage, store)) - RESERVE_BYTES;
+  return { presentBytes, freeBytes: Number.isFinite(freeBytes) ? Math.max(0, freeBytes) : null };
 }
 
 /**

@@ -60,6 +60,7 @@ const PROMPT_TOKENS = 128;
  * @property {number} [contextLength] default and upper limit: the model's
  * @property {number} [promptTokens] 128 by default
  * @property {number} [presentBytes] what of the variant is on this device already
+ * @property {number | null} [freeBytes] how much more the store can take, where it was tried; else the browser's estimate
  * @property {string} [backend] "auto" by default
  * @property {number} [threads] by the device's cores
  * @property {readonly Receipt[]} [receipts] of earlier runs on this device
@@ -74,6 +75,7 @@ export function fitVariant({
   contextLength,
   promptTokens = PROMPT_TOKENS,
   presentBytes = 0,
+  freeBytes = null,
   backend = "auto",
   threads: askedThreads,
   receipts = [],
@@ -93,7 +95,7 @@ export function fitVariant({
 
   const need = Math.round(own ? RUNTIME_BYTES + (predictions?.peak_memory_bytes?.expected ?? engineBytes(variant, room)) : ortPeakBytes(variant, room.cacheTokens));
   const { limit, basis, hint } = memoryLimit(device);
-  const available = device.storage && device.storage.quotaBytes - device.storage.usageBytes;
+  const available = freeBytes ?? (device.storage && device.storage.quotaBytes - device.storage.usageBytes);
   const seconds = downloadSeconds(remaining, device);
   const runs = device.wasm.simd;
   const fitsMemory = need <= limit;

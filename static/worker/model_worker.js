@@ -2,7 +2,7 @@
 
 import { chooseBackends } from "../backends/registry.js";
 import { Delivery } from "../delivery/delivery.js";
-import { removeVariant, variantStatus } from "../delivery/downloader.js";
+import { removeVariant, storageFacts, variantStatus } from "../delivery/downloader.js";
 import { openStore } from "../delivery/store/store.js";
 import { chooseVariant } from "../device/choice.js";
 import { defaultThreads } from "../device/fit.js";
@@ -220,10 +220,9 @@ serve(
       const manifest = await loadManifest(manifestUrl, { signal });
       return variantStatus(manifest, chooseVariant(manifest, dtype).dtype, await openStore());
     },
-    presentBytes: async ({ manifestUrl }, { signal }) => {
+    storageFacts: async ({ manifestUrl }, { signal }) => {
       const [manifest, store] = await Promise.all([loadManifest(manifestUrl, { signal }), openStore()]);
-      const present = manifest.variants.map(async ({ dtype }) => [dtype, (await variantStatus(manifest, dtype, store)).presentBytes]);
-      return Object.fromEntries(await Promise.all(present));
+      return storageFacts(manifest, store);
     },
     removeVariant: async ({ manifestUrl, dtype }, { signal }) => {
       const manifest = await loadManifest(manifestUrl, { signal });

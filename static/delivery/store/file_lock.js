@@ -3,6 +3,7 @@ import { FeatherweightError, throwIfAborted } from "../../errors.js";
 
 /** How long a holder may show no progress before those who wait give up. */
 const PATIENCE_MS = 60_000;
+const LOCK_PREFIX = "featherweight-store/";
 
 /**
  * Waits for the lock of a file, as long as its holder gets on with it. The browser frees the lock when the holder's
@@ -55,6 +56,12 @@ export async function acquireFileLockNow(locks, sha256) {
   });
 }
 
+/** Whether any stored file is in use, in whichever tab. @param {LockManager | undefined} locks */
+export async function isAnyLocked(locks) {
+  const { held = [] } = (await locks?.query()) ?? {};
+  return held.some(({ name }) => name?.startsWith(LOCK_PREFIX));
+}
+
 /**
  * @param {LockManager} locks
  * @param {string} sha256
@@ -83,5 +90,5 @@ async function requestLock(locks, sha256, signal, patienceMs) {
 
 /** @param {string} sha256 */
 function lockName(sha256) {
-  return `featherweight-store/${sha256}`;
+  return LOCK_PREFIX + sha256;
 }
