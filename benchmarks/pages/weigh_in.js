@@ -42,7 +42,7 @@
       const promptTokens = Math.min(context, limit) - (decodes ? ROOM : 0);
       verdicts.push(await fw.fit(manifest, { device, dtype, threads, contextLength: context, promptTokens }));
     }
-    return { device: { ...device, rates: null }, rates: device.rates, verdicts };
+    return { rates: device.rates, verdicts };
   };
 
   /** Loads twice, over the network and from the store, and runs; where the verdict was no, it is not believed. */

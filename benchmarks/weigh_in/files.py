@@ -8,21 +8,27 @@ from benchmarks.gemma_files import GEMMA
 from benchmarks.model_files import MODELS, WORK, convert, once
 from tests.true_shapes import GEMMA_2B, write_gemma
 
-SHAPE_60M, SHAPE_300M, LONG_CONTEXT = "gemma-shape-60m", "gemma-shape-300m", "long-context-7m"
+SHAPE_7M, SHAPE_60M, SHAPE_300M = (f"gemma-shape-{size}m" for size in (7, 60, 300))
+WIDE_CACHE = "mistral-wide-cache"
 SHAPES = {
     SHAPE_60M: {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 8, "vocab_size": 32000},
     SHAPE_300M: {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 14, "vocab_size": 64000},
-    # Few weights and a wide cache: a full context takes more than 4 GiB.
-    LONG_CONTEXT: {
-        "hidden_size": 128,
-        "intermediate_size": 512,
-        "num_hidden_layers": 8,
+    SHAPE_7M: {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 8, "vocab_size": 8000},
+    # A cache of 1 MB for each token, and windows, so that it is filled within seconds: 4 GiB after 4096 tokens.
+    WIDE_CACHE: {
+        "architectures": ["MistralForCausalLM"],
+        "model_type": "mistral",
+        "hidden_act": "silu",
+        "sliding_window": 128,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
         "vocab_size": 8000,
-        "num_key_value_heads": 4,
-        "max_position_embeddings": 131072,
     },
 }
-"""Decoders of other shapes, of Gemma's family."""
+"""Decoders of other shapes, with the tensors of Gemma's."""
 
 
 def prepare(models: set[str], say: Callable[[str], None]) -> None:

@@ -40,6 +40,7 @@ LIMITS = {
         Limits("no relaxed SIMD", "modules with its instructions are refused", relaxed_simd=False),
         Limits("3G", "1.6 Mbit/s, 150 ms, by the protocol", bytes_per_s=1.6 * MBIT, latency_ms=150),
         Limits("4G", "9 Mbit/s, 60 ms, by the protocol", bytes_per_s=9 * MBIT, latency_ms=60),
+        Limits("long context", "nothing is taken: a cache of 1 MB for each token reaches WebAssembly's 4 GiB"),
         Limits("private window", "an incognito profile, whose storage is small", private=True),
         Limits("little storage", "a quota of 60 MB, by the protocol", quota_bytes=60_000_000),
         Limits("little memory", "the browser reports 0.25 GiB, and a tab gets half of that", memory_gib=0.25),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from benchmarks.gemma_files import GEMMA
 from benchmarks.model_files import DISTILBERT, MINILM, SMOLLM2
-from benchmarks.weigh_in.files import LONG_CONTEXT, SHAPE_60M, SHAPE_300M
+from benchmarks.weigh_in.files import SHAPE_7M, SHAPE_60M, SHAPE_300M, WIDE_CACHE
 from benchmarks.weigh_in.limits import LIMITS, NONE
 
 
@@ -50,7 +50,7 @@ def constrained() -> list[Visit]:
         for threads in ((2,) if name in ("not isolated", "no relaxed SIMD") else (1, 2))
     ]
     fits = [
-        Visit(LONG_CONTEXT, "q4", 2, (128, 131072), once=True),
+        Visit(WIDE_CACHE, "q4", 2, (128, 8192), once=True, limits="long context"),
         Visit(MINILM, "q8", 2, SHORT, once=True, limits="little storage"),
         Visit(SMOLLM2, "q4", 2, SHORT, once=True, limits="little storage"),
         Visit(GEMMA, "q4", 2, SHORT, once=True, limits="private window"),
@@ -58,8 +58,8 @@ def constrained() -> list[Visit]:
         Visit(SMOLLM2, "q4", 2, SHORT, once=True, limits="little memory"),
     ]
     network = [
-        Visit(LONG_CONTEXT, "q4", 2, SHORT, once=True, limits="3G"),
-        Visit(LONG_CONTEXT, "q4", 2, SHORT, once=True, limits="4G"),
+        Visit(SHAPE_7M, "q4", 2, SHORT, once=True, limits="3G"),
+        Visit(SHAPE_7M, "q4", 2, SHORT, once=True, limits="4G"),
         Visit(MINILM, "q8", 2, SHORT, once=True, limits="4G"),
     ]
     assert {row.limits for row in (*speed, *fits, *network)} <= set(LIMITS)

@@ -33,6 +33,8 @@ const PIECES = 8;
 
 /** Of the time, to make the kernels fast. */
 const WARM_SHARE = 0.1;
+/** So much longer than the best does a run take on a machine that does nothing else. */
+const USUAL_SPREAD = 1.15;
 
 /** Thrown where no time is left for another part. */
 class TimeIsUp extends Error {}
@@ -95,26 +97,30 @@ export class RateMeter {
     /** @type {KernelRates[]} */
     const measured = [];
     let parts = counts.length * PARTS + 1;
+    /** @type {Timing[][]} */
+    const timings = [];
     /** @type {Timer} */
     const best = async (begin, end, run) => {
       const start = clock();
       if (start >= (measured.length > 0 ? deadline : latest)) throw new TimeIsUp();
       const until = start + (deadline - start) / parts--;
-      let least = Infinity;
+      /** @type {Timing[]} */
+      const runs = [];
       // The whole share: the compiler makes a kernel fast only after it has run for a while.
-      do {
-        const seconds = timed(begin, end, run, until, clock, least === Infinity);
-        least = Math.min(least, seconds);
-      } while (clock() < until);
+      do runs.push(timed(begin, end, run, until, clock));
+      while (clock() < until);
       await pause();
-      return least;
+      timings.push(runs);
+      return leastSeconds(runs);
     };
     try {
       const readBlock = WEIGHT_BYTES / 4 / PIECES;
       const read = await best(0, PIECES, (begin, end) => this.#kernels.fw_read_sum(this.#weights + 4 * begin * readBlock, (end - begin) * readBlock));
       for (const count of counts) {
         this.#pool.use(count);
-        measured.push({ threads: count, ...(await measureParts(this.#plan, this.#probe, best)) });
+        timings.length = 0;
+        const rates = await measureParts(this.#plan, this.#probe, best);
+        measured.push({ threads: count, ...shared(rates, shareOfTime(timings)) });
         onRates({ read_bytes_per_s: WEIGHT_BYTES / read, by_threads: [...measured] });
       }
     } catch (error) {
@@ -146,16 +152,20 @@ export class RateMeter {
  */
 
 /**
- * Seconds of a run in pieces. When time is up before its end, what is done stands for the rest where it is `needed`, else
- * it is Infinity.
+ * A run, or the share of it that was done when time was up.
+ * @typedef {{seconds: number, done: number}} Timing
+ */
+
+/**
+ * Times a run in pieces.
  * @param {number} begin
  * @param {number} end
  * @param {(begin: number, end: number) => void} run
  * @param {number} until milliseconds
  * @param {() => number} clock
- * @param {boolean} needed whether there is no other run
+ * @returns {Timing}
  */
-function timed(begin, end, run, until, clock, needed) {
+function timed(begin, end, run, until, clock) {
   const step = Math.ceil((end - begin) / PIECES);
   const start = clock();
   let done = begin;
@@ -166,8 +176,49 @@ function timed(begin, end, run, until, clock, needed) {
     done = next;
     now = clock();
   }
-  if (done < end && !needed) return Infinity;
-  return ((now - start) / 1000) * ((end - begin) / (done - begin));
+  return { seconds: (now - start) / 1000, done: (done - begin) / (end - begin) };
+}
+
+/** Of the best whole run; where none is whole, what was done of the first stands for the rest. @param {readonly Timing[]} runs */
+function leastSeconds(runs) {
+  const whole = runs.filter(({ done }) => done === 1).map(({ seconds }) => seconds);
+  return whole.length > 0 ? Math.min(...whole) : runs[0].seconds / runs[0].done;
+}
+
+/**
+ * The share of the time in which the kernels run: how the best run of each part compares with its later runs, when the
+ * compiler is done.
+ * @param {readonly (readonly Timing[])[]} timings the runs of each part
+ * @returns {number} 1 unless others, or a limit, take the cores for part of the time
+ */
+export function shareOfTime(timings) {
+  let all = 0;
+  let best = 0;
+  for (const runs of timings) {
+    const least = leastSeconds(runs);
+    for (const { seconds, done } of runs.slice(runs.length >> 1)) {
+      all += seconds;
+      best += done * least;
+    }
+  }
+  return all > 0 ? Math.min(1, (USUAL_SPREAD * best) / all) : 1;
+}
+
+/**
+ * What is left of the best rates when others, or a limit, take the cores for part of the time: the best run is one that
+ * nobody disturbed, but an answer lasts for hundreds of them.
+ * @param {Omit<KernelRates, "threads">} rates
+ * @param {number} share of the time that the kernels run, 0 to 1
+ * @returns {Omit<KernelRates, "threads">}
+ */
+function shared({ linear, attention, elementwise_bytes_per_s, step_s }, share) {
+  const part = (/** @type {Rate} */ { bytes_per_s, macs_per_s }) => ({ bytes_per_s: bytes_per_s * share, macs_per_s: macs_per_s * share });
+  return {
+    linear: Object.fromEntries(Object.entries(linear).map(([name, rate]) => [name, part(rate)])),
+    attention: part(attention),
+    elementwise_bytes_per_s: elementwise_bytes_per_s * share,
+    step_s: step_s / share,
+  };
 }
 
 /** One, all, and between them powers of two. @param {number} most */

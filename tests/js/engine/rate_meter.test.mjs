@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { instantiateKernels } from "../../../static/engine/kernels.js";
-import { RateMeter } from "../../../static/engine/rate_meter.js";
+import { RateMeter, shareOfTime } from "../../../static/engine/rate_meter.js";
 import { BUILDS, compileKernels, createWorker, kernelsMissing } from "./node_engine.mjs";
 
 const CLASSES = ["linear_4bit", "linear_8bit", "linear_float"];
@@ -82,3 +82,28 @@ test("an_abort_ends_the_measuring", { skip: kernelsMissing }, () =>
     assert.equal(pauses, 3);
   }),
 );
+
+/** So many whole runs. */
+const runs = (count, seconds) => Array.from({ length: count }, (_, at) => ({ seconds: seconds(at), done: 1 }));
+
+test("a_machine_that_does_nothing_else_gives_all_of_its_time", () => {
+  // In spite of small differences, and of a slow start.
+  assert.equal(shareOfTime([runs(20, (at) => (at < 5 ? 0.05 : 0.01 + 0.0005 * (at % 3)))]), 1);
+  assert.equal(shareOfTime([runs(1, () => 0.02)]), 1);
+  assert.equal(shareOfTime([]), 1);
+});
+
+test("pauses_that_a_limit_makes_count_although_the_best_run_had_none", () => {
+  const share = shareOfTime([runs(40, (at) => (at % 5 === 4 ? 0.06 : 0.01)), runs(40, (at) => (at % 5 === 4 ? 0.06 : 0.01))]);
+  assert.ok(share > 0.45 && share < 0.65, String(share));
+});
+
+test("a_pause_in_a_run_that_time_cut_short_counts_too", () => {
+  const share = shareOfTime([[...runs(5, () => 0.01), { seconds: 0.06, done: 0.25 }]]);
+  assert.ok(share < 0.5, String(share));
+});
+
+test("one_long_pause_in_one_part_of_many_changes_little", () => {
+  const quiet = Array.from({ length: 9 }, () => runs(10, () => 0.005));
+  assert.ok(shareOfTime([...quiet, [...runs(9, () => 0.005), { seconds: 0.03, done: 1 }]]) > 0.95);
+});
