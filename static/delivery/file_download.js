@@ -38,7 +38,10 @@ export class FileDownload {
   #file;
   #context;
   #take;
-  /** Whether fetched chunks are written. Memory need not hold what was handed on; whoever asks again fetches again. */
+  /**
+   * Whether fetched chunks are written. Memory need not hold what was handed on, and a full store cannot; whoever asks
+   * again fetches again.
+   */
   #keeps;
   /** Chunks that are neither stored nor brought. @type {Set<number>} */
   #missing;
@@ -251,10 +254,25 @@ export class FileDownload {
       return this.#stream(again, "reload");
     }
     this.#wanted.delete(index);
-    if (this.#keeps) await (await this.#open()).write(index, bytes);
+    if (this.#keeps) await this.#write(index, bytes);
     this.#missing.delete(index);
     await this.#take?.(index, bytes);
     meter.addFetched(bytes.length);
+  }
+
+  /**
+   * Where the store is full although it promised room (private windows do), who takes the chunks gets them all the same;
+   * they are fetched again the next time.
+   * @param {number} index
+   * @param {Uint8Array} bytes
+   */
+  async #write(index, bytes) {
+    try {
+      await (await this.#open()).write(index, bytes);
+    } catch (error) {
+      if (!this.#take || FeatherweightError.from(error, "store").code !== "quota") throw error;
+      this.#keeps = false;
+    }
   }
 
   /** @param {TransientError} cause @param {number} attempts */

@@ -28,6 +28,9 @@ export function explain(weighing, { device, runs, fitsMemory, fitsStorage, hint,
   if (plan.threads === 1 && device.threads > 1 && !(device.crossOriginIsolated && device.wasm.threads)) {
     why.push("The page is not cross-origin isolated, so only one processor core can be used.");
   }
+  if (device.rates && device.rates.share_of_time < 1) {
+    why.push(`While it was measured, other programs or a limit took ${Math.round(100 * (1 - device.rates.share_of_time))} % of the processor's time.`);
+  }
   if (download.seconds === null) why.push("How long the download takes is not known.");
   if (first && decode) {
     why.push(`An answer to ${plan.prompt_tokens} tokens begins after ${span(first)} s and goes on at ${span(decode)} tokens a second (${BASES[basis]}).`);

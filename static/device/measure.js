@@ -63,10 +63,11 @@ export async function measureRates({ threads, pause, signal, onStart, onRates })
       latest: started + PROBE_MS,
       clock,
       pause,
-      onRates: ({ read_bytes_per_s, by_threads }) => {
+      onRates: ({ read_bytes_per_s, by_threads, share_of_time }) => {
         rates = {
           measured_on: new Date().toISOString().slice(0, 10),
           read_bytes_per_s,
+          share_of_time,
           by_threads: by_threads.map((entry) => ({ ...entry, call_s: CALL_SECONDS, logit_s: logit })),
           start_s: START_SECONDS + compiled,
           stored_bytes_per_s: 1 / (1 / hashed + 1 / FILE_BYTES_PER_S + REPACK_MACS / by_threads[0].linear.linear_8bit.macs_per_s),

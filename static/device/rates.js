@@ -22,6 +22,8 @@
  * @property {string} measured_on date, YYYY-MM-DD
  * @property {number} read_bytes_per_s of a plain loop over memory, one thread
  * @property {ThreadRates[]} by_threads ascending
+ * @property {number} share_of_time in which the kernels ran when others, or a limit, had the cores for the rest, 0 to 1:
+ *   the rates are what was left
  * @property {number} start_s compiling, starting threads, reading the graph
  * @property {number} stored_bytes_per_s reading, verifying and repacking what is stored
  * @property {number | null} download_bytes_per_s from this server; null where it was not known in time
@@ -45,6 +47,8 @@ export const PROBE_MS = 2000;
 
 /** Drivers, systems and habits change without a sign. */
 const LAST_MS = 7 * 24 * 3600 * 1000;
+/** What else the device did while it was measured is soon over. */
+const BUSY_LAST_MS = 600 * 1000;
 
 /**
  * The rates of an earlier probe, as long as they hold.
@@ -56,7 +60,7 @@ const LAST_MS = 7 * 24 * 3600 * 1000;
 export function ratesThatHold(kept, conditions, now) {
   if (!kept?.conditions || !kept.rates?.by_threads?.length) return null;
   const age = now - kept.at;
-  if (!(age >= 0 && age < LAST_MS)) return null;
+  if (!(age >= 0 && age < (kept.rates.share_of_time < 1 ? BUSY_LAST_MS : LAST_MS))) return null;
   const { build: before, ...others } = kept.conditions;
   const { build, ...current } = conditions;
   const sameBuild = build === null || build === before;

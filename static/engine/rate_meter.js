@@ -85,7 +85,7 @@ export class RateMeter {
    * @param {number} options.latest of `clock`
    * @param {() => number} options.clock milliseconds
    * @param {() => Promise<void>} options.pause lets an abort come through; throws when it has
-   * @param {(measured: {read_bytes_per_s: number, by_threads: KernelRates[]}) => void} options.onRates after each number of
+   * @param {(measured: {read_bytes_per_s: number, by_threads: KernelRates[], share_of_time: number}) => void} options.onRates after each number of
    *   threads, with those before it
    */
   async measure({ deadline, latest, clock, pause, onRates }) {
@@ -97,6 +97,7 @@ export class RateMeter {
     /** @type {KernelRates[]} */
     const measured = [];
     let parts = counts.length * PARTS + 1;
+    let leastShare = 1;
     /** @type {Timing[][]} */
     const timings = [];
     /** @type {Timer} */
@@ -120,8 +121,10 @@ export class RateMeter {
         this.#pool.use(count);
         timings.length = 0;
         const rates = await measureParts(this.#plan, this.#probe, best);
-        measured.push({ threads: count, ...shared(rates, shareOfTime(timings)) });
-        onRates({ read_bytes_per_s: WEIGHT_BYTES / read, by_threads: [...measured] });
+        const share = shareOfTime(timings);
+        leastShare = Math.min(leastShare, share);
+        measured.push({ threads: count, ...shared(rates, share) });
+        onRates({ read_bytes_per_s: WEIGHT_BYTES / read, by_threads: [...measured], share_of_time: leastShare });
       }
     } catch (error) {
       if (!(error instanceof TimeIsUp)) throw error;

@@ -186,7 +186,9 @@ class OpfsFile {
     try {
       const written = this.#data.write(bytes, { at: index * this.#bitmap.chunkSize });
       if (written !== bytes.length) {
-        const message = `The browser's storage took ${written} of ${bytes.length} bytes. Free disk space, then try again: what has arrived is kept.`;
+        // Chromium gives an error's number, unsigned, where a private window is full.
+        const taken = written < bytes.length ? written : 0;
+        const message = `The browser's storage took ${taken} of ${bytes.length} bytes. Free disk space, then try again: what has arrived is kept.`;
         throw new FeatherweightError("quota", message, { sha256: this.#sha256 });
       }
       this.#data.flush();

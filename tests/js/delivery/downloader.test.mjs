@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 
 import { Delivery } from "../../../static/delivery/delivery.js";
-import { fetchFiles, removeVariant, variantStatus } from "../../../static/delivery/downloader.js";
+import { fetchFiles, removeVariant, storageFacts, variantStatus } from "../../../static/delivery/downloader.js";
+import { FeatherweightError } from "../../../static/errors.js";
 import { MemoryStore } from "../../../static/delivery/store/memory_store.js";
 import { randomContents, startShardServer } from "./shard_server.mjs";
 
@@ -451,6 +452,46 @@ test("quota: the store's own trial counts where the estimate promises more", asy
     withCode("quota", /site 2\.0 MB more/),
   );
   assert.equal(run.server.requests.length, 0);
+});
+
+/** A store that promises room, and takes no more than so many chunks. */
+function fullAfter(count) {
+  const store = Object.assign(new MemoryStore(), { kind: "opfs" });
+  const open = store.open.bind(store);
+  let taken = 0;
+  store.open = async (...file) => {
+    const stored = await open(...file);
+    const write = stored.write;
+    stored.write = async (...chunk) => {
+      if (taken++ >= count) throw new FeatherweightError("quota", "The storage is full.");
+      await write(...chunk);
+    };
+    return stored;
+  };
+  return store;
+}
+
+test("a store that turns out to be full keeps nobody from getting the chunks, but does not hold what was asked to be stored", async () => {
+  const run = await setUp();
+  run.store = fullAfter(10);
+  const whole = await delivering(run, [SHARD], { ...FAST, storage: {} }, (delivery) => delivery.read(SHARD));
+  assert.ok(run.contents[SHARD].equals(whole));
+  await assert.rejects(fetchFiles(run.manifest, [SHARD], run.store, { ...FAST, storage: {} }), withCode("quota"));
+});
+
+test("storageFacts: what is stored, and what the store itself says of the rest", async () => {
+  const run = await setUp();
+  const asked = [];
+  const freeBytes = async (wanted) => (asked.push(wanted), 2_500_000);
+  const store = Object.assign(new MemoryStore(), { kind: "opfs", freeBytes });
+  const free = { query: async () => ({ held: [{ name: "another" }] }) };
+  const { presentBytes, freeBytes: found } = await storageFacts(run.manifest, store, free);
+  assert.deepEqual(Object.values(presentBytes), run.manifest.variants.map(() => 0));
+  assert.equal(found, 2_500_000 - (1 << 20));
+  assert.equal(asked.length, 1);
+  const downloading = { query: async () => ({ held: [{ name: "featherweight-store/0f" }] }) };
+  assert.equal((await storageFacts(run.manifest, store, downloading)).freeBytes, null);
+  assert.equal(asked.length, 1);
 });
 
 for (const ignoreRange of [false, true]) {
