@@ -76,10 +76,10 @@ uint32_t fw_quantize_weights(const void *source, uint32_t type, uint32_t rows, u
 /* Bytes of one quantized block of 32 activations. */
 uint32_t fw_activation_block_bytes(void);
 
-/* x [rows][width] to blocks [rows][ceil(width / 32)]: one scale a block and codes of 16 bits, in the order that weights
-   of `bits` ask for in a product of `product_rows` rows: these, or more when they are quantized in parts. */
+/* Rows begin..end of x [rows][width] to blocks, rows * ceil(width / 32) of them in the order in which products of so many
+   rows read them (matmul_nbits.h): one scale a block and codes of 16 bits, in the order that weights of `bits` ask for. */
 void fw_quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, uint32_t rows, uint32_t width, uint32_t bits,
-                      uint32_t product_rows);
+                      uint32_t begin, uint32_t end);
 
 void fw_matmul_q4(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_t rows, uint32_t blocks, uint32_t begin,
                   uint32_t end, uint32_t columns, const float *bias, float *y, uint32_t y_stride);

@@ -26,8 +26,12 @@
    rounding has made each longer by 3. */
 #define Q16_LENGTH 46336.0f
 
-/* Rows of activations that share one pass over a column group; their accumulators stay in the first-level cache. */
-#define ROW_TILE 32
+/* Rows of activations that share one pass over a column group; their accumulators stay in the first-level cache.
+   Activations are [tiles of so many rows][blocks][rows of the tile][block], so that a pass reads them in order; the last
+   tile has the rows that are left. */
+#define ROW_TILE 128
+
+INLINE uint32_t tile_height(uint32_t rows, uint32_t first) { return rows - first < ROW_TILE ? rows - first : ROW_TILE; }
 
 INLINE size_t packed_header_bytes(uint32_t bits, uint32_t affine) { return bits == 16 || affine ? 32 : 16; }
 

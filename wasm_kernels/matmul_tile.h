@@ -45,21 +45,21 @@ INLINE void clear_side(uint32_t side, wide_block *wide, wide_scales *scales) {
 /* acc[row] += scale * (scale of row * dot), and offset * (scale of row * sum), for one block of one or two rows. The loop
    stays a loop: engines start a stretch of straight code with its loads, and unrolled they fill more than the registers. */
 INLINE void tile_rows(const wide_block *wide, const wide_scales *scales, uint32_t affine, const uint8_t *a,
-                      size_t row_bytes, uint32_t rows, f32x4 (*acc)[4]) {
+                      uint32_t rows, f32x4 (*acc)[4]) {
   const i16x8 *w = wide->pair[0], *const end = w + 16 * 4;
-  const uint8_t *code[2] = {a + 8, a + 8 + row_bytes};
+  const uint8_t *code = a + 8;
   i32x4 dot[2][4] = {0};
   do {
     OPAQUE(w);
+    OPAQUE(code);
     for (uint32_t r = 0; r < rows; r++) {
-      OPAQUE(code[r]);
-      const i16x8 q = (i16x8)load_splat_i32(code[r]);
+      const i16x8 q = (i16x8)load_splat_i32(code + r * ACTIVATION_BYTES);
       for (int c = 0; c < 4; c++) dot[r][c] += dot_i16x8(w[c], q);
-      code[r] += 4;
     }
     w += 4;
+    code += 4;
   } while (w != end);
-  for (uint32_t r = 0; r < rows; r++, a += row_bytes) {
+  for (uint32_t r = 0; r < rows; r++, a += ACTIVATION_BYTES) {
     const f32x4 row_scale = load_splat_f32(a), sum = load_splat_f32(a + 4);
     for (int c = 0; c < 4; c++) {
       if (affine) acc[r][c] = madd(scales->offset[c], sum, acc[r][c]);
@@ -72,19 +72,19 @@ INLINE void tile_rows(const wide_block *wide, const wide_scales *scales, uint32_
 INLINE void tile_columns(const uint8_t *w, uint32_t bits, uint32_t affine, const uint8_t *a, uint32_t rows,
                          uint32_t blocks, uint32_t g, uint32_t distance, uint32_t columns, const float *bias, float *y,
                          uint32_t y_stride) {
-  const size_t step = packed_block_bytes(bits, affine), row_bytes = (size_t)blocks * ACTIVATION_BYTES;
+  const size_t step = packed_block_bytes(bits, affine);
   const uint8_t *left = w + g * blocks * step, *right = left + distance * blocks * step;
   f32x4 acc[ROW_TILE][4];
   wide_block wide;
   wide_scales scales;
   for (uint32_t r = 0; r < rows; r++) acc[r][0] = acc[r][1] = acc[r][2] = acc[r][3] = splat_f32(0.0f);
   if (!distance) clear_side(1, &wide, &scales);
-  for (uint32_t b = 0; b < blocks; b++, a += ACTIVATION_BYTES, left += step, right += step) {
+  for (uint32_t b = 0; b < blocks; b++, left += step, right += step) {
     uint32_t r = 0;
     widen_block(left, bits, affine, 0, &wide, &scales);
     if (distance) widen_block(right, bits, affine, 1, &wide, &scales);
-    for (; r + 2 <= rows; r += 2) tile_rows(&wide, &scales, affine, a + r * row_bytes, row_bytes, 2, &acc[r]);
-    if (r < rows) tile_rows(&wide, &scales, affine, a + r * row_bytes, row_bytes, 1, &acc[r]);
+    for (; r + 2 <= rows; r += 2, a += 2 * ACTIVATION_BYTES) tile_rows(&wide, &scales, affine, a, 2, &acc[r]);
+    if (r < rows) tile_rows(&wide, &scales, affine, a, 1, &acc[r]), a += ACTIVATION_BYTES;
   }
   for (uint32_t r = 0; r < rows; r++, y += y_stride) {
     store_group(y, 8 * g, columns, bias, acc[r][0], acc[r][1]);
@@ -98,7 +98,7 @@ INLINE void matmul_tiles(const uint8_t *w, uint32_t bits, uint32_t affine, const
                          uint32_t y_stride) {
   const uint32_t half = (end - begin) / 2;
   for (uint32_t r = 0; r < rows; r += ROW_TILE) {
-    const uint32_t tile = rows - r < ROW_TILE ? rows - r : ROW_TILE;
+    const uint32_t tile = tile_height(rows, r);
     const uint8_t *tile_a = a + (size_t)r * blocks * ACTIVATION_BYTES;
     float *tile_y = y + (size_t)r * y_stride;
     for (uint32_t g = begin; g < begin + half; g++) {

@@ -131,12 +131,10 @@ static void run_step(const fw_plan *plan, const fw_step *s, uint32_t chunk) {
                    (const float *)s->bias, output, s->total ? (float *)s->total + (size_t)first * s->width : 0, rows,
                    s->width, s->scale, s->mode);
       break;
-    case FW_OP_QUANTIZE: {
-      const size_t row_bytes = (size_t)((s->width + 31) / 32) * fw_activation_block_bytes();
-      fw_quantize_rows(input, s->input_stride, (uint8_t *)s->output + first * row_bytes, rows, s->width, s->mode,
-                       plan->rows[s->rows_kind]);
+    case FW_OP_QUANTIZE:
+      fw_quantize_rows((const float *)s->input, s->input_stride, (uint8_t *)s->output, plan->rows[s->rows_kind], s->width,
+                       s->mode, first, first + rows);
       break;
-    }
     case FW_OP_APPEND_KV: {
       const fw_kv_cache cache = cache_of(plan, s);
       fw_append_kv(&cache, input, s->input_stride, second, s->second_stride,

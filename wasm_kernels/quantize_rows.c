@@ -57,27 +57,31 @@ INLINE void quantize_block(const float *x, uint8_t *block, uint32_t bits, uint32
 }
 
 INLINE void quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, uint32_t rows, uint32_t width,
-                          uint32_t bits, uint32_t order) {
-  for (uint32_t r = 0; r < rows; r++, x += x_stride) {
+                          uint32_t bits, uint32_t order, uint32_t begin, uint32_t end) {
+  const size_t row_bytes = (size_t)((width + 31) / 32) * ACTIVATION_BYTES;
+  for (uint32_t r = begin; r < end; r++) {
+    const uint32_t first = r - r % ROW_TILE;
+    const size_t step = (size_t)tile_height(rows, first) * ACTIVATION_BYTES;
+    const float *row = x + (size_t)r * x_stride;
+    uint8_t *block = blocks + first * row_bytes + (size_t)(r - first) * ACTIVATION_BYTES;
     uint32_t k = 0;
-    for (; k + 32 <= width; k += 32, blocks += ACTIVATION_BYTES) quantize_block(x + k, blocks, bits, order);
+    for (; k + 32 <= width; k += 32, block += step) quantize_block(row + k, block, bits, order);
     if (k == width) continue;
     float tail[32] = {0};
-    for (uint32_t i = 0; k + i < width; i++) tail[i] = x[k + i];
-    quantize_block(tail, blocks, bits, order);
-    blocks += ACTIVATION_BYTES;
+    for (uint32_t i = 0; k + i < width; i++) tail[i] = row[k + i];
+    quantize_block(tail, block, bits, order);
   }
 }
 
 EXPORT uint32_t fw_activation_block_bytes(void) { return ACTIVATION_BYTES; }
 
 EXPORT void fw_quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, uint32_t rows, uint32_t width,
-                             uint32_t bits, uint32_t product_rows) {
-  if (bits == 4 && product_rows == 1 && HAS_DOT_I8X16) {
-    quantize_rows(x, x_stride, blocks, rows, width, 4, FOR_NIBBLES_IN_BYTES);
+                             uint32_t bits, uint32_t begin, uint32_t end) {
+  if (bits == 4 && rows == 1 && HAS_DOT_I8X16) {
+    quantize_rows(x, x_stride, blocks, rows, width, 4, FOR_NIBBLES_IN_BYTES, begin, end);
   } else if (bits == 4) {
-    quantize_rows(x, x_stride, blocks, rows, width, 4, FOR_NIBBLES);
+    quantize_rows(x, x_stride, blocks, rows, width, 4, FOR_NIBBLES, begin, end);
   } else {
-    quantize_rows(x, x_stride, blocks, rows, width, bits == 16 ? 16 : 8, IN_TURN);
+    quantize_rows(x, x_stride, blocks, rows, width, bits == 16 ? 16 : 8, IN_TURN, begin, end);
   }
 }

@@ -64,7 +64,7 @@ export async function matmul({ bits, affine = 0, rows, inner, columns, bytes, pa
   else pack(kernels, { bits, affine, blocks, columns }, weights);
   for (let copy = 1; copy < copies; copy++) memory.bytes().copyWithin(weights + copy * one, weights, weights + one);
   const activations = memory.allocate(rows * blocks * kernels.fw_activation_block_bytes());
-  kernels.fw_quantize_rows(x, inner, activations, rows, inner, bits, rows);
+  kernels.fw_quantize_rows(x, inner, activations, rows, inner, bits, 0, rows);
   const form = bits === 16 ? [] : [affine];
   const calls = Array.from({ length: copies }, (_, copy) => ({
     args: [weights + copy * one, ...form, activations, rows, blocks, "$begin", "$end", columns, 0, y, columns],

@@ -144,7 +144,7 @@ class NativeKernels:
     def quantize(self, x: np.ndarray, bits: int) -> np.ndarray:
         rows, width = x.shape
         blocks = np.zeros((rows, -(-width // 32), self.activation_block_bytes()), np.uint8)
-        self.quantize_rows(x, width, blocks, rows, width, bits, rows)
+        self.quantize_rows(x, width, blocks, rows, width, bits, 0, rows)
         return blocks
 
     def matmul(self, matrix: NbitsMatrix, x: np.ndarray, *, bias=None, cuts: tuple[int, ...] = ()) -> np.ndarray:

@@ -53,6 +53,18 @@ def test_column_ranges_give_the_same_bits(kernels, rng, bits, affine, rows):
     np.testing.assert_array_equal(kernels.matmul(matrix, x), kernels.matmul(matrix, x, cuts=(1, 4, 9)))
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_rows_of_many_tiles_are_those_of_each_alone(kernels, rng, bits):
+    matrix = NbitsMatrix.random(rng, 19, 80, bits, affine=0)
+    x = rng.standard_normal((2 * 128 + 3, 80)).astype(np.float32)
+    blocks = np.zeros((len(x), 3, kernels.activation_block_bytes()), np.uint8)
+    for begin in range(0, len(x), 20):  # as threads do it, a few rows at a time
+        kernels.quantize_rows(x, 80, blocks, len(x), 80, bits, begin, min(begin + 20, len(x)))
+    np.testing.assert_array_equal(blocks, kernels.quantize(x, bits))
+    pairs = [kernels.matmul(matrix, x[at : at + 2]) for at in range(0, len(x) - 1, 2)]
+    np.testing.assert_array_equal(kernels.matmul(matrix, x)[:-1], np.concatenate(pairs))
+
+
 @pytest.mark.parametrize(("bits", "affine"), FORMATS)
 def test_a_lone_row_gives_what_it_gives_among_others(kernels, rng, bits, affine):
     matrix = NbitsMatrix.random(rng, 75, 288, bits, affine=affine)

@@ -94,7 +94,7 @@ function kernelProduct(kernels, { bits, affine }, [rows, inner, columns], { x, c
   }
   if (affine === AFFINE.OFFSETS) kernels.fw_repack_scales(place(offsets), blocks, 1, columns, 0, packed, blocks, bits, affine, 1);
   const activations = memory.allocate(rows * blocks * kernels.fw_activation_block_bytes());
-  kernels.fw_quantize_rows(place(x), inner, activations, rows, inner, bits, rows);
+  kernels.fw_quantize_rows(place(x), inner, activations, rows, inner, bits, 0, rows);
   const y = memory.allocate(4 * rows * columns);
   const rest = [activations, rows, blocks, 0, groups, columns, 0, y, columns];
   if (bits === 4) kernels.fw_matmul_q4(packed, affine, ...rest);
@@ -144,7 +144,7 @@ for (const { file, shared } of BUILDS) {
       });
       assert.equal(kernels.fw_repack_floats(weightAt, inner, 1, columns, 0, inner, 0, packed, blocks), 1);
       const activations = memory.allocate(rows * blocks * kernels.fw_activation_block_bytes());
-      kernels.fw_quantize_rows(xAt, inner, activations, rows, inner, 16, rows);
+      kernels.fw_quantize_rows(xAt, inner, activations, rows, inner, 16, 0, rows);
       const y = memory.allocate(4 * rows * columns);
       kernels.fw_matmul_q16(packed, activations, rows, blocks, 0, groups, columns, 0, y, columns);
       const found = memory.floats(y, rows * columns);
