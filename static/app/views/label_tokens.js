@@ -10,6 +10,7 @@ import { TaskView, inBatches } from "./task_view.js";
 
 /** Colours that marks have; labels beyond share them. */
 const COLOURS = 6;
+const NO_BREAK = "\u00a0";
 const TEXT = `Maria Lindqvist flew from Oslo to Nairobi in March to open the new office of the Red Cross.
 The Danish engineer had worked for Siemens in Berlin until 2019.
 "Lake Victoria is the reason I said yes," she told the Daily Nation.`;
@@ -45,8 +46,7 @@ async function label(run) {
   }
   const kinds = kindsOf(found, model.labels ?? []);
   show(legend(kinds), labelled(text, found, kinds), list(found, kinds));
-  const summary = `${countOf(found.length, "place")} labelled. The number is the label's probability, the best one where a name comes up often.`;
-  return { texts: lines.length, summary };
+  return { texts: lines.length, summary: `${countOf(found.length, "place")} labelled. The number is the label's probability.` };
 }
 
 /**
@@ -91,7 +91,7 @@ function labelled(text, found, kinds) {
     mark.className = "labelled";
     mark.dataset.colour = String(kinds.get(item.label)?.colour ?? 0);
     mark.title = `${labelName(item.label) || item.label}, ${formatShare(item.score)}`;
-    mark.append(" ", make("span", "labelled-name", item.label));
+    mark.append(NO_BREAK, make("span", "labelled-name", item.label));
   });
   root.append(marks);
   return root;
