@@ -13,6 +13,8 @@ from e2e.conftest import MINILM, SMOLLM2, serving
 
 expect.set_options(timeout=120_000)
 LARGEST_LAYOUT_SHIFT = 0.02
+LARGEST_SHIFT_OF_A_VISIT = 0.1
+LARGEST_BLOCKED_SHARE = 0.05
 WATCH_SHIFTS = """
   window.layoutShift = 0;
   new PerformanceObserver((list) => {
@@ -73,6 +75,19 @@ def test_page_fits_its_window(context: BrowserContext, base_url: str, width: int
     page.goto(base_url)
     expect(get(page, f"download-button-{MINILM}")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_phone_shows_the_class_first_and_the_numbers_on_demand(watched: Watched, base_url: str) -> None:
+    page = watched.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(base_url)
+    expect(get(page, "device-class")).to_contain_text("Carries up to")
+    expect(get(page, "device-speed")).to_be_hidden()
+    expect(get(page, f"model-card-{SMOLLM2}")).to_contain_text("here:")
+    assert page.evaluate("window.layoutShift") < LARGEST_LAYOUT_SHIFT
+    page.get_by_role("button", name="The numbers behind it").click()
+    expect(get(page, "device-speed")).to_be_visible()
+    expect(get(page, "device-speed")).to_contain_text("GB/s")
 
 
 def test_search_and_sorting_rank_by_meaning(watched: Watched, base_url: str) -> None:
@@ -139,6 +154,28 @@ def test_chat_streams_stops_and_goes_on(watched: Watched, base_url: str) -> None
     expect(get(page, "message-assistant").last).to_contain_text(re.compile(r"\w"))
     expect(get(page, "send-button")).to_be_visible()
     assert watched.problems == []
+
+
+def test_the_page_thread_stays_free_while_a_model_loads_and_writes(watched: Watched, base_url: str) -> None:
+    page = watched.page
+    page.goto(base_url)
+    expect(get(page, "device-class")).to_contain_text("Carries")
+    page.evaluate(
+        """() => {
+          window.blocked = 0;
+          const note = (list) => { for (const { duration } of list.getEntries()) window.blocked += duration; };
+          new PerformanceObserver(note).observe({ type: "longtask" });
+          window.watchedSince = performance.now();
+        }"""
+    )
+    get(page, f"download-button-{SMOLLM2}").click()
+    get(page, "chat-input").fill("Tell me a long story about the sea.")
+    get(page, "send-button").click()
+    expect(get(page, "message-assistant")).to_contain_text(re.compile(r"\w"))
+    expect(get(page, "send-button")).to_be_visible()
+    # A share, because a busy machine stretches both.
+    assert page.evaluate("window.blocked / (performance.now() - window.watchedSince)") < LARGEST_BLOCKED_SHARE
+    assert page.evaluate("window.layoutShift") < LARGEST_SHIFT_OF_A_VISIT
 
 
 def slowly(app: Any) -> Any:

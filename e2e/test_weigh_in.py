@@ -184,6 +184,9 @@ def test_texts_that_an_encoder_reads_leave_receipts(context: BrowserContext, mod
 def test_page_weighs_every_model(page: Page, base_url: str, models: Path) -> None:
     page.goto(base_url)
     expect(page.get_by_test_id("device-speed")).to_contain_text("GB/s", timeout=60_000)
+    expect(page.get_by_test_id("device-class")).to_contain_text(re.compile("Carries up to [a-z]+weights"))
+    plot = page.get_by_test_id("size-plot").get_by_role("img")
+    expect(plot).to_have_accessible_name(re.compile(r"SmolLM2.*writes [\d.]+ tokens a second"))
     cards = page.locator(".model")
     for index in range(cards.count()):
         expect(cards.nth(index).locator(".verdict-text")).to_contain_text("here:")

@@ -57,46 +57,6 @@ export function drawHistogram(root, values) {
 }
 
 /**
- * Speed against download, each point with the name of its model.
- * @param {HTMLElement} root what it held before is replaced
- * @param {readonly {name: string, bytes: number, speed: number}[]} points
- */
-export function drawSizes(root, points) {
-  const { ink, accent, rule } = colours();
-  const sorted = [...points].sort((a, b) => a.bytes - b.bytes);
-  root.replaceChildren();
-  follow(root, {
-    scales: {
-      x: { time: false, distr: 3, range: decades(points.map(({ bytes }) => bytes / 1e6)) },
-      y: { distr: 3, range: decades(points.map(({ speed }) => speed)) },
-    },
-    axes: axes(ink, rule, "download, MB", "tokens per second"),
-    series: [
-      { label: "download" },
-      { label: "speed", stroke: accent, paths: () => null, points: { show: true, size: 8, stroke: accent, fill: accent } },
-    ],
-    data: [sorted.map(({ bytes }) => bytes / 1e6), sorted.map(({ speed }) => speed)],
-    hooks: { draw: [(plot) => labelPoints(plot, sorted, ink)] },
-  });
-}
-
-/** Whole powers of ten around values. @param {number[]} values @returns {[number, number]} */
-function decades(values) {
-  return [10 ** Math.floor(Math.log10(Math.min(...values))), 10 ** Math.ceil(Math.log10(1.01 * Math.max(...values)))];
-}
-
-/** @param {UPlot} plot @param {readonly {name: string, bytes: number, speed: number}[]} points @param {string} ink */
-function labelPoints(plot, points, ink) {
-  const { ctx } = plot;
-  ctx.fillStyle = ink;
-  ctx.font = `${12 * devicePixelRatio}px system-ui`;
-  ctx.textAlign = "center";
-  for (const { name, bytes, speed } of points) {
-    ctx.fillText(name, plot.valToPos(bytes / 1e6, "x", true), plot.valToPos(speed, "y", true) - 10 * devicePixelRatio);
-  }
-}
-
-/**
  * Keep a plot as wide as its element.
  * @param {HTMLElement} root
  * @param {Omit<UPlot.Options, "width" | "height"> & {data: UPlot.AlignedData}} options

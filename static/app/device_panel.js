@@ -1,7 +1,9 @@
 /** Owns the facts about this device, in plain words. */
 import { byId, find } from "./dom.js";
+import { deviceClass } from "../device/device_class.js";
 import { toProfile } from "../device/profile.js";
 import { formatBytes, formatRate } from "./format.js";
+import { describeClass } from "./wording.js";
 
 /** @typedef {import("../featherweight.js").Device} Device */
 
@@ -18,6 +20,12 @@ export function setUpDevicePanel({ measure }) {
     button.disabled = false;
   });
   byId("profile-button", HTMLButtonElement).addEventListener("click", saveProfile);
+  const toggle = byId("device-toggle", HTMLButtonElement);
+  toggle.addEventListener("click", () => {
+    const open = toggle.getAttribute("aria-expanded") !== "true";
+    toggle.setAttribute("aria-expanded", String(open));
+    byId("device-details", HTMLElement).classList.toggle("open", open);
+  });
 }
 
 /** Hands the profile over as a file, for `featherweight fit`. */
@@ -37,10 +45,20 @@ export async function showDevice(probe) {
     shown = device;
     for (const [fact, words] of Object.entries(describeDevice(device))) setFact(fact, words);
     byId("device-note", HTMLElement).textContent = describeEngine(device);
+    showClass(device);
   } catch (error) {
     for (const fact of ["processor", "speed", "memory", "graphics", "storage"]) setFact(fact, "unknown");
     byId("device-note", HTMLElement).textContent = `This device could not be weighed: ${error instanceof Error ? error.message : error}`;
   }
+}
+
+/** @param {Device} device */
+function showClass(device) {
+  const found = device.wasm.simd ? deviceClass(device) : null;
+  if (!found && device.wasm.simd) return; // it is being measured
+  const [name, sentence] = found ? describeClass(found) : ["Cannot carry these models", "This browser is too old for them."];
+  byId("device-class", HTMLElement).textContent = name;
+  byId("device-class-sentence", HTMLElement).textContent = sentence;
 }
 
 /** @param {Device} device */

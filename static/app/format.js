@@ -39,10 +39,11 @@ function scaleBytes(bytes) {
 }
 
 /**
- * A length of time, as roughly as one says it: "0.42 s", "12 s", "3 min 5 s", "1 h 20 min".
+ * A length of time, as roughly as one says it: "<0.01 s", "0.42 s", "12 s", "3 min 5 s", "1 h 20 min".
  * @param {number} seconds
  */
 export function formatSeconds(seconds) {
+  if (seconds < 0.005) return "<0.01 s";
   if (seconds < 10) return `${seconds.toFixed(seconds < 1 ? 2 : 1)} s`;
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
@@ -80,12 +81,12 @@ export function formatRate(value) {
 }
 
 /**
- * A count of parameters as the field says it: "135 M", "2.5 B".
+ * A count of parameters as the field says it: "90 k", "135 M", "2.5 B".
  * @param {number} count
  */
 export function formatParameters(count) {
   if (count >= 1e9) return `${(count / 1e9).toFixed(count < 9.95e9 ? 1 : 0)} B`;
-  return `${Math.round(count / 1e6)} M`;
+  return count >= 9.5e5 ? `${Math.round(count / 1e6)} M` : `${Math.round(count / 1e3)} k`;
 }
 
 /**

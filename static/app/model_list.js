@@ -2,8 +2,9 @@
 import { listModels } from "../featherweight.js";
 import { byId } from "./dom.js";
 import { ModelCard } from "./model_card.js";
-import { drawSizes } from "./charts.js";
 import { showProblem } from "./problem.js";
+import { sizePlot } from "./size_plot.js";
+import { taskPlace } from "./wording.js";
 
 /** @typedef {import("../featherweight.js").Device} Device */
 
@@ -13,6 +14,7 @@ export class ModelList {
   #section = byId("models", HTMLElement);
   #list = byId("model-list", HTMLElement);
   #sort = byId("model-sort", HTMLSelectElement);
+  #plot = sizePlot(byId("size-plot", HTMLElement));
 
   /** @param {{open: (card: ModelCard) => void, cancel: () => void, removed: () => void}} actions */
   constructor(actions) {
@@ -28,9 +30,8 @@ export class ModelList {
     this.#section.setAttribute("aria-busy", "true");
     try {
       const rows = await listModels();
-      rows.sort((a, b) => Number(b.task === "text-generation") - Number(a.task === "text-generation"));
       this.cards = rows.map((row) => new ModelCard(row, { ...this.actions, removed: (card) => this.#onRemoved(card) }));
-      this.#list.replaceChildren(...this.cards.map((card) => card.root));
+      this.#order();
       if (rows.length === 0) throw new Error("The server offers no models yet: convert one with `featherweight convert`.");
     } catch (error) {
       showProblem(byId("models-problem", HTMLElement), error, () => this.fetch(device));
@@ -50,21 +51,23 @@ export class ModelList {
 
   /** Puts the cards in the order that was chosen; what is not known yet comes last. */
   #order() {
-    const keys = { task: () => 0, download: downloadOf, speed: (/** @type {ModelCard} */ card) => -(speedOf(card) ?? 0), memory: memoryOf };
-    const key = keys[/** @type {keyof typeof keys} */ (this.#sort.value)];
-    const sorted = [...this.cards].sort((a, b) => key(a) - key(b));
-    this.#list.replaceChildren(...sorted.map((card) => card.root));
+    /** @type {Record<string, (card: ModelCard) => number>} */
+    const keys = { task: ({ row }) => taskPlace(row.task), download: downloadOf, speed: (card) => -(speedOf(card) ?? 0), memory: memoryOf };
+    const key = keys[this.#sort.value];
+    const sorted = [...this.cards].sort((a, b) => key(a) - key(b) || downloadOf(a) - downloadOf(b)).map(({ root }) => root);
+    // Moving an element takes the focus from what is in it.
+    if (sorted.some((root, at) => this.#list.children[at] !== root)) this.#list.replaceChildren(...sorted);
   }
 
   #drawPlot() {
     this.#order();
-    const points = this.cards.flatMap((card) => {
+    const models = this.cards.flatMap((card) => {
       const speed = speedOf(card);
-      return speed === null ? [] : [{ name: card.row.name, bytes: downloadOf(card), speed }];
+      if (speed === null) return [];
+      return { name: card.row.name, bytes: downloadOf(card), speed, writes: card.verdict?.expected?.decode_tokens_per_s != null };
     });
-    const panel = byId("size-plot-panel", HTMLDetailsElement);
-    panel.hidden = points.length === 0;
-    if (points.length > 0) drawSizes(byId("size-plot", HTMLElement), points);
+    byId("size-plot-empty", HTMLElement).hidden = models.length > 0;
+    if (models.length > 0) this.#plot.show(models);
   }
 
   /** @param {string | null} id */

@@ -54,6 +54,16 @@ function describeRuns() {
 }
 
 /**
+ * The speed of an answer, with what was expected of it where something was.
+ * @param {number} rate tokens a second
+ * @param {Receipt | null} receipt of this answer
+ */
+export function rateBesideExpected(rate, receipt) {
+  const expected = receipt?.predicted.decode_tokens_per_s?.expected;
+  return `${formatRate(rate)} tokens/s${expected ? `, ${formatRate(expected)} expected` : ""}`;
+}
+
+/**
  * @param {string} name
  * @param {import("../device/prediction.js").Prediction | null} prediction
  * @param {number | null} measured

@@ -16,7 +16,7 @@ const WEIGHT_CLASSES = [
 ];
 
 /** @param {number} downloadBytes */
-function weightClass(downloadBytes) {
+export function weightClass(downloadBytes) {
   return WEIGHT_CLASSES.find(({ bytes }) => downloadBytes < bytes)?.name ?? "heavyweight";
 }
 

@@ -1,7 +1,8 @@
 /** Owns the plain words for the field's terms: tasks, variants, verdicts, backends. Pure. */
 import { formatBytes, formatRate, formatSeconds } from "./format.js";
+import { weightClass } from "./scale.js";
 
-/** @type {Record<string, string>} */
+/** In the order in which the page lists them. @type {Record<string, string>} */
 const TASKS = {
   "text-generation": "Chat",
   "feature-extraction": "Search and sorting",
@@ -66,6 +67,12 @@ export function taskName(task) {
   return TASKS[task] ?? task;
 }
 
+/** Where models for a task stand in a list, what is known first. @param {string} task */
+export function taskPlace(task) {
+  const place = Object.keys(TASKS).indexOf(task);
+  return place < 0 ? Infinity : place;
+}
+
 /** @param {string} label @returns {string} empty: the label says it itself, or only its model knows */
 export function labelName(label) {
   return LABELS[label] ?? "";
@@ -91,6 +98,17 @@ export function backendPlace(backend) {
 export function describeVariant({ dtype, download_bytes: bytes }) {
   const precision = PRECISIONS[dtype];
   return `${dtype}${precision ? `, ${precision}` : ""}: ${formatBytes(bytes)}`;
+}
+
+/**
+ * What size of model a device carries.
+ * @param {import("../device/device_class.js").DeviceClass} deviceClass
+ * @returns {[string, string]} in a few words, and in a sentence
+ */
+export function describeClass({ bytes, limit }) {
+  const size = formatBytes(bytes);
+  const beyond = limit === "speed" ? "larger ones answer more slowly" : "larger ones do not fit its memory";
+  return [`Carries up to ${weightClass(bytes)}s`, `Models of up to about ${size} answer here as fast as most people read; ${beyond}.`];
 }
 
 /**

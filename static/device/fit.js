@@ -47,7 +47,7 @@ const DEVICE_MEMORY_SHARE = 0.5;
 /** WebAssembly's 32-bit addresses. */
 const ADDRESS_SPACE_BYTES = 4 * GIB;
 /** About as fast as people read. */
-const SMOOTH_TOKENS_PER_S = 7;
+export const SMOOTH_TOKENS_PER_S = 7;
 /** What people wait for an answer to begin, and for a search. */
 const SMOOTH_FIRST_TOKEN_S = { decoder: 5, encoder: 1 };
 const PROMPT_TOKENS = 128;
@@ -156,7 +156,7 @@ function isSmooth({ time_to_first_token_s: first, decode_tokens_per_s: decode })
 }
 
 /** @param {Device} device */
-function memoryLimit({ deviceMemoryGib }) {
+export function memoryLimit({ deviceMemoryGib }) {
   const room = (deviceMemoryGib ?? Infinity) * GIB * DEVICE_MEMORY_SHARE;
   if (room < ADDRESS_SPACE_BYTES) {
     return { limit: room, basis: `half of the ${deviceMemoryGib} GiB that the browser reports`, hint: null };

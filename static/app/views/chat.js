@@ -2,12 +2,13 @@
 import { announce } from "../announcer.js";
 import { Conversation } from "../conversation.js";
 import { byId, make } from "../dom.js";
-import { formatRate, formatSeconds } from "../format.js";
+import { formatSeconds } from "../format.js";
 import { done, intend } from "../journal.js";
 import { clearProblem, isAbort, isDead, isTooLong, showProblem } from "../problem.js";
-import { showReceipt } from "../receipt_panel.js";
+import { rateBesideExpected, showReceipt } from "../receipt_panel.js";
 import { generationSettings } from "../settings.js";
 import { showStatistics } from "../statistics.js";
+import { TextFlow } from "./text_flow.js";
 
 /** @typedef {Awaited<ReturnType<typeof import("../../featherweight.js").loadModel>>} Model */
 
@@ -121,28 +122,34 @@ async function answer(speaker, talk, { systemPrompt, ...options }) {
   const words = document.createTextNode("");
   body.append(words);
   scrollToEnd();
+  const flow = new TextFlow(words, (put) => {
+    const atEnd = isAtEnd();
+    put();
+    if (answering !== controller) return;
+    if (atEnd) scrollToEnd();
+    showNumbers(speaker);
+  });
   /** @type {unknown} */
   let failure = null;
   let began = false;
+  const receiptBefore = speaker.receipt;
   intend({ id: speaker.id, dtype: speaker.dtype, step: "first run", contextLength: speaker.contextLength });
   try {
     for await (const piece of speaker.generate(talk.prompt(systemPrompt), { ...options, signal: controller.signal })) {
       if (!began) done();
       began = true;
-      const atEnd = isAtEnd();
-      words.appendData(piece.text);
-      if (atEnd) scrollToEnd();
-      showNumbers(speaker);
+      flow.push(piece.text);
     }
   } catch (error) {
     if (!isAbort(error)) failure = error;
   }
   done();
+  flow.end();
   if (answering !== controller) return;
   answering = null;
   setAnswering(false);
   article.classList.remove("writing");
-  showNumbers(speaker);
+  showNumbers(speaker, speaker.receipt === receiptBefore ? null : speaker.receipt);
   showReceipt(speaker.receipt);
   settle(speaker, article, words.data.trim(), controller.signal.aborted, failure);
 }
@@ -192,12 +199,12 @@ function retry(speaker, article) {
   answer(speaker, conversation, settings);
 }
 
-/** @param {Model} speaker */
-function showNumbers(speaker) {
+/** @param {Model} speaker @param {Model["receipt"]} [receipt] of the answer that ended */
+function showNumbers(speaker, receipt = null) {
   const { stats } = speaker;
   showStatistics(stats);
   const { time_to_first_token_s: wait, decode_tokens_per_s: rate } = stats;
-  const parts = [wait === null ? "" : `First token ${formatSeconds(wait)}`, rate === null ? "" : `${formatRate(rate)} tokens/s`];
+  const parts = [wait === null ? "" : `First token ${formatSeconds(wait)}`, rate === null ? "" : rateBesideExpected(rate, receipt)];
   line.textContent = parts.filter(Boolean).join(" · ");
 }
 

@@ -155,6 +155,7 @@ export class TaskView {
       if (texts > 0) showEncoderRun(texts, (performance.now() - started) / 1000);
     } catch (error) {
       if (!current()) return;
+      showStatistics(model.stats);
       this.stateLine.textContent = isAbort(error) ? "Stopped." : "";
       if (isAbort(error)) announce("Stopped.");
       else this.#showProblem(error);

@@ -1,10 +1,11 @@
 /** Owns how an answer to a text appears word by word, with its numbers, in the views that have no conversation. */
 import { make } from "../dom.js";
-import { formatRate } from "../format.js";
+import { countOf } from "../format.js";
 import { done } from "../journal.js";
-import { showReceipt } from "../receipt_panel.js";
+import { rateBesideExpected, showReceipt } from "../receipt_panel.js";
 import { generationSettings } from "../settings.js";
 import { showStatistics } from "../statistics.js";
+import { TextFlow } from "./text_flow.js";
 
 /**
  * @param {import("./task_view.js").Run} run
@@ -25,27 +26,33 @@ export async function write({ model, signal, say, show }, input, shown = "") {
   article.append(body);
   show(article);
   say("Reading…");
+  const receiptBefore = model.receipt;
+  const flow = new TextFlow(words, (put) => {
+    put();
+    if (signal.aborted) return;
+    showStatistics(model.stats);
+    say(`Writing: ${paceOf(model.stats)}`);
+  });
   try {
     for await (const { text } of model.generate(input, { ...options, signal })) {
       done();
-      words.appendData(text);
-      showStatistics(model.stats);
-      say(`Writing, ${paceOf(model.stats)}`);
+      flow.push(text);
     }
   } finally {
+    flow.end();
     article.classList.remove("writing");
-    showStatistics(model.stats);
-    showReceipt(model.receipt);
   }
+  showReceipt(model.receipt);
   if (!words.data.trim()) {
     show();
     return { summary: "The model had nothing to say." };
   }
   const cut = model.stats.finish_reason === "length" ? " Cut at the longest answer; Settings can raise it." : "";
-  return { summary: `Done, ${paceOf(model.stats)}.${cut}` };
+  const receipt = model.receipt === receiptBefore ? null : model.receipt;
+  return { summary: `Done: ${paceOf(model.stats, receipt)}.${cut}` };
 }
 
-/** @param {import("../../featherweight.js").Stats} stats */
-function paceOf({ generated_tokens: tokens, decode_tokens_per_s: rate }) {
-  return rate === null ? `${tokens} tokens` : `${tokens} tokens, ${formatRate(rate)} a second`;
+/** @param {import("../../featherweight.js").Stats} stats @param {import("../../featherweight.js").Receipt | null} [receipt] */
+function paceOf({ generated_tokens: tokens, decode_tokens_per_s: rate }, receipt = null) {
+  return rate === null ? countOf(tokens, "token") : `${countOf(tokens, "token")}, ${rateBesideExpected(rate, receipt)}`;
 }

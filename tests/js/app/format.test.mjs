@@ -37,7 +37,7 @@ test("speeds_have_three_digits", () => {
 });
 
 test("parameters_are_counted_as_the_field_does", () => {
-  assert.deepEqual([22_564_608, 134_515_008, 2_506_172_416].map(format.formatParameters), ["23 M", "135 M", "2.5 B"]);
+  assert.deepEqual([90_400, 22_564_608, 134_515_008, 2_506_172_416].map(format.formatParameters), ["90 k", "23 M", "135 M", "2.5 B"]);
 });
 
 test("counts_have_their_plural", () => {
