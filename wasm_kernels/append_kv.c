@@ -6,9 +6,16 @@
 EXPORT uint32_t fw_kv_head_bytes(uint32_t head_dim, uint32_t type) { return head_page_bytes(head_dim, type); }
 
 /* The first 2 * half_dim elements, in halves. */
-static void rotate(float *x, const float *cosine, const float *sine, uint32_t half_dim) {
-  for (uint32_t i = 0; i < half_dim; i++) {
-    float a = x[i], b = x[half_dim + i];
+INLINE void rotate(float *x, const float *cosine, const float *sine, uint32_t half_dim) {
+  uint32_t i = 0;
+  for (; i + 4 <= half_dim; i += 4) {
+    const f32x4 a = load_f32x4(x + i), b = load_f32x4(x + half_dim + i);
+    const f32x4 c = load_f32x4(cosine + i), s = load_f32x4(sine + i);
+    store_f32x4(x + i, a * c - b * s);
+    store_f32x4(x + half_dim + i, b * c + a * s);
+  }
+  for (; i < half_dim; i++) {
+    const float a = x[i], b = x[half_dim + i];
     x[i] = a * cosine[i] - b * sine[i];
     x[half_dim + i] = b * cosine[i] + a * sine[i];
   }
@@ -25,22 +32,12 @@ static float code_scale(const float *x, uint32_t dim) {
   return largest < 1e-30f ? poison : largest / 127.0f + poison;
 }
 
-INLINE uint32_t key_index(uint32_t token, uint32_t d, uint32_t dim) {
-  return (token / KEY_LANES * dim + d) * KEY_LANES + token % KEY_LANES;
-}
-
-INLINE uint32_t value_index(uint32_t token, uint32_t d, uint32_t dim) {
-  const uint32_t group = token / KEY_BLOCK * (dim / VALUE_LANES) + d / VALUE_LANES;
-  return (group * KEY_BLOCK + token % KEY_BLOCK) * VALUE_LANES + d % VALUE_LANES;
-}
-
-INLINE void store_element(uint8_t *p, uint32_t i, float x, uint32_t type) {
-  if (type == FW_KV_F32) {
-    ((float *)p)[i] = x;
-  } else if (type == FW_KV_F16) {
-    ((uint16_t *)p)[i] = f32_to_f16(x);
-  } else {
-    ((int8_t *)p)[i] = (int8_t)round_to_i32(x);
+/* Eight elements of a row times factor, as the cache holds them: the first `bytes` of each lane. */
+INLINE void make_elements(const float *x, float factor, uint32_t type, uint32_t *elements) {
+  for (uint32_t i = 0; i < VALUE_LANES; i += 4) {
+    const f32x4 v = load_f32x4(x + i) * splat_f32(factor);
+    const u32x4 made = type == FW_KV_F32 ? (u32x4)v : type == FW_KV_F16 ? f32_to_f16x4(v) : (u32x4)round_f32x4(v);
+    __builtin_memcpy(elements + i, &made, 16);
   }
 }
 
@@ -58,9 +55,15 @@ INLINE void store_token(const kv_head_page *page, uint32_t token, const float *k
     key_factor = quantize_row(k, dim, page->key_scales + token);
     value_factor = quantize_row(v, dim, page->value_scales + token);
   }
-  for (uint32_t d = 0; d < dim; d++) {
-    store_element(page->keys, key_index(token, d, dim), k[d] * key_factor, type);
-    store_element(page->values, value_index(token, d, dim), v[d] * value_factor, type);
+  const uint32_t bytes = element_bytes(type);
+  uint8_t *keys = page->keys + (token / KEY_LANES * dim * KEY_LANES + token % KEY_LANES) * bytes;
+  uint8_t *values = page->values + (token / KEY_BLOCK * dim * KEY_BLOCK + token % KEY_BLOCK * VALUE_LANES) * bytes;
+  for (uint32_t d = 0; d < dim; d += VALUE_LANES, values += KEY_BLOCK * VALUE_LANES * bytes) {
+    uint32_t elements[VALUE_LANES];
+    make_elements(k + d, key_factor, type, elements);
+    for (uint32_t i = 0; i < VALUE_LANES; i++, keys += KEY_LANES * bytes) __builtin_memcpy(keys, &elements[i], bytes);
+    make_elements(v + d, value_factor, type, elements);
+    for (uint32_t i = 0; i < VALUE_LANES; i++) __builtin_memcpy(values + i * bytes, &elements[i], bytes);
   }
 }
 

@@ -56,25 +56,25 @@ INLINE float exp_f32(float x) { return exp_f32x4(splat_f32(x))[0]; }
 
 INLINE float sqrt_f32(float x) { return __builtin_sqrtf(x); }
 
-/* Nearest integer, ties to even, for |x| < 2^22. */
-INLINE int32_t round_to_i32(float x) { return (int32_t)((x + 12582912.0f) - 12582912.0f); }
-
-/* Nearest float16, ties to even; magnitudes that it cannot hold become its largest one. */
-INLINE uint16_t f32_to_f16(float x) {
-  uint32_t bits;
-  x = x > 65504.0f ? 65504.0f : x < -65504.0f ? -65504.0f : x;
-  __builtin_memcpy(&bits, &x, 4);
-  uint32_t sign = (bits >> 16) & 0x8000;
-  float magnitude = x < 0 ? -x : x;
-  if (magnitude < 0x1p-14f) { /* subnormal: adding 0.5 leaves the 10 bits at the end of the mantissa */
-    float shifted = magnitude + 0.5f;
-    __builtin_memcpy(&bits, &shifted, 4);
-    return (uint16_t)(sign | (bits - 0x3f000000));
-  }
-  bits &= 0x7fffffff;
-  bits += 0xfff + ((bits >> 13) & 1);
-  return (uint16_t)(sign | ((bits - 0x38000000) >> 13));
+/* Nearest integers, ties to even, for |x| < 2^22. */
+INLINE i32x4 round_f32x4(f32x4 x) {
+  const f32x4 magic = splat_f32(12582912.0f);
+  return (i32x4)(x + magic) - (i32x4)magic;
 }
+
+/* Nearest float16, ties to even, as 16 bits of each lane; magnitudes that it cannot hold become its largest one. */
+INLINE u32x4 f32_to_f16x4(f32x4 x) {
+  x = min_f32x4(splat_f32(65504.0f), max_f32x4(splat_f32(-65504.0f), x));
+  const f32x4 magnitude = abs_f32x4(x);
+  const u32x4 bits = (u32x4)magnitude, sign = ((u32x4)x >> 16) & 0x8000;
+  /* Of what is subnormal, adding 0.5 leaves the 10 bits at the end of the mantissa. */
+  const u32x4 small = (u32x4)(magnitude + splat_f32(0.5f)) - 0x3f000000;
+  const u32x4 normal = (bits + 0xfff + ((bits >> 13) & 1) - 0x38000000) >> 13;
+  const u32x4 is_small = (u32x4)(magnitude < splat_f32(0x1p-14f));
+  return sign | (small & is_small) | (normal & ~is_small);
+}
+
+INLINE uint16_t f32_to_f16(float x) { return (uint16_t)f32_to_f16x4(splat_f32(x))[0]; }
 
 INLINE float f16_to_f32(uint16_t half) {
   uint32_t bits = ((uint32_t)(half & 0x8000) << 16) | ((uint32_t)(half & 0x7fff) << 13);
