@@ -51,8 +51,8 @@ SUBJECTS = (
     Subject("gemma-2b q4, embedding 4 bits", "gemma-2b", ("--dtype", "q4", "--embedding-bits", "4")),
     Subject("gemma-2b q4, embedding 8 bits, without the native kernels", "gemma-2b", ("--dtype", "q4"), NUMPY),
     Subject("distilbert-sst2 q8", "distilbert-sst2", ("--dtype", "q8")),
-    Subject("distilbert-sst2 q8, at most 68 MB", "distilbert-sst2", ("--dtype", "q8", "--target-size", "68MB")),
-    Subject("distilbert-sst2 q8, blocks of 256", "distilbert-sst2", ("--dtype", "q8", "--block-size", "256")),
+    Subject("distilbert-sst2 q8, blocks of 32", "distilbert-sst2", ("--dtype", "q8", "--block-size", "32")),
+    Subject("distilbert-sst2 q8, at most 60 MB", "distilbert-sst2", ("--dtype", "q8", "--target-size", "60MB")),
     Subject("distilbert-sst2 q8, embedding 4 bits", "distilbert-sst2", ("--dtype", "q8", "--embedding-bits", "4")),
 )
 

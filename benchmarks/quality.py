@@ -45,6 +45,7 @@ def cases(model: str) -> Iterator[tuple[str, Dtype, dict[str, Any]]]:
         yield "`--target-size 85MB`", Dtype.Q4, {"target_bytes": 85 * MEGABYTE}
     else:
         yield "`--method rtn`", Dtype.Q8, {}
+        yield "`--block-size 32`", Dtype.Q8, {"block_size": 32}
     for method in ANEW:
         options: dict[str, Any] = {"recipe": parse_recipe({"*": {"method": method}}, "benchmark")}
         text = {"calibration_text": calibration} if method == "gptq" else {}

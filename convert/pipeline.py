@@ -70,7 +70,7 @@ def convert(
     out_dir: Path,
     *,
     dtypes: Sequence[Dtype] = (),
-    block_size: int = 32,
+    block_size: int | None = None,
     embedding_bits: int = EMBEDDING_BITS[0],
     task: str | None = None,
     revision: str | None = None,
@@ -87,7 +87,7 @@ def convert(
     Args:
         source: directory, ``.gguf`` file, hub id or ``bundled:NAME``.
         dtypes: variants to make; none asks for the family's default.
-        block_size: weights that share one scale.
+        block_size: weights that share one scale; left to the family and the bits when absent.
         embedding_bits: of embedding tables and output heads in quantized variants, 8 or 4.
         task: overrides the task that the architecture implies.
         revision: of a hub source.
@@ -102,7 +102,7 @@ def convert(
         FeatherweightError: the source is bad, unsupported or missing, or the output cannot be written.
     """
     started = time.monotonic()
-    if block_size not in BLOCK_SIZES:
+    if block_size is not None and block_size not in BLOCK_SIZES:
         raise UnsupportedModel(f"block size {block_size} is not supported; choose one of {BLOCK_SIZES}")
     if embedding_bits not in EMBEDDING_BITS:
         raise UnsupportedModel(f"embeddings of {embedding_bits} bits are not supported; choose one of {EMBEDDING_BITS}")
@@ -284,7 +284,7 @@ def _variant(plan: Plan, written: Sequence[tuple[FileEntry, Sequence[FileEntry]]
     ]
     return manifest.VariantSpec(
         dtype=plan.dtype,
-        block_size=context.block_size if plan.dtype.linear_bits else None,
+        block_size=plan.block_size,
         embedding_bits=context.embedding_bits if plan.dtype.linear_bits else None,
         lossless_import=set(imports) == {Import.LOSSLESS},
         imports={str(kind): count for kind, count in sorted(imports.items())},

@@ -1,8 +1,10 @@
 """Owns a variant that is built but not yet written: its graphs, what they weigh, and the formats of its matrices."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from convert.checkpoint.checkpoint import Checkpoint
@@ -87,6 +89,15 @@ class Plan:
         return total + sum(map(len, small.values()))
 
     @property
+    def block_size(self) -> int | None:
+        """That of most weights inside the layers; None for variants of floats."""
+        weights = Counter[int]()
+        for item in self.matrices.values():
+            if item.kind.bits is not None and not item.direct:
+                weights[item.kind.block_size] += prod(item.tensor.shape)
+        return max(weights, key=lambda size: (weights[size], -size), default=None)
+
+    @property
     def parameters(self) -> int:
         """Of all graphs, those that several use counted once."""
         used = {name: count for each in self.graphs for name, count in each.context.used.items()}
@@ -110,6 +121,7 @@ def plan_variant(family: Family, checkpoint: Checkpoint, task: str, dtype: Dtype
             formats.embedding_bits,
             formats.method,
             formats.recipe,
+            compact=family.compact and dtype.linear_bits is not None,
         )
         graphs.append(BuiltGraph(stem, context, build(context, task)))
     if dtype.linear_bits is not None:

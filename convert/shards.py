@@ -14,7 +14,9 @@ CHUNK_BYTES = 1 << 20
 """Unit of download, verification and resume."""
 SHARD_LIMIT_BYTES = 64 << 20
 PAGE_BYTES = 4096
-"""Alignment of every tensor of at least this size; ONNX's external-data format asks for it, for memory mapping."""
+"""Alignment of large tensors; ONNX's external-data format asks for it, for memory mapping."""
+LARGE_BYTES = 64 << 10
+"""What is smaller is not worth the padding."""
 SMALL_ALIGNMENT_BYTES = 64
 
 Buffer: TypeAlias = Any
@@ -126,7 +128,7 @@ def write_shards(
 
     ``directory`` is a folder directly inside the model directory: entries are named ``<folder>/<file>``. A tensor
     lies in one file; those named in ``first`` have the first files for themselves. It is aligned to PAGE_BYTES when it
-    is at least that long and to SMALL_ALIGNMENT_BYTES otherwise;
+    has LARGE_BYTES or more and to SMALL_ALIGNMENT_BYTES otherwise;
     padding is zeros. Each piece is written straight from the buffer that it comes in, and let go before the next
     is asked for. ``on_bytes`` is told the length of each piece written, padding left out; ``on_tensor`` is called
     when a tensor begins. Files that ``finished`` knows are not written again.
@@ -197,7 +199,7 @@ def _fill(tensors: Iterable[Streamed], limit_bytes: int) -> list[list[tuple[Stre
                 f"tensor {tensor.name!r} takes {tensor.nbytes} bytes but a shard holds {limit_bytes} at most; "
                 "its graph builder must split it"
             )
-        alignment = PAGE_BYTES if tensor.nbytes >= PAGE_BYTES else SMALL_ALIGNMENT_BYTES
+        alignment = PAGE_BYTES if tensor.nbytes >= LARGE_BYTES else SMALL_ALIGNMENT_BYTES
         offset = -(-end // alignment) * alignment
         if not shards or offset + tensor.nbytes > limit_bytes:
             shards.append([])

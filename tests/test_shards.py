@@ -16,7 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convert.errors import OutputFailed, UnsupportedModel
-from convert.shards import CHUNK_BYTES, PAGE_BYTES, SMALL_ALIGNMENT_BYTES, ShardSet, hash_file, write_shards
+from convert.shards import (
+    CHUNK_BYTES,
+    LARGE_BYTES,
+    PAGE_BYTES,
+    SMALL_ALIGNMENT_BYTES,
+    ShardSet,
+    hash_file,
+    write_shards,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -65,11 +73,11 @@ def test_bytes_and_memoryviews_are_written_as_they_are(tmp_path: Path) -> None:
     assert (tmp_path / shards.locations["mixed"][0]).read_bytes() == b"abcd\x01\0\0\0"
 
 
-@given(sizes=st.lists(st.integers(0, 3 * PAGE_BYTES), min_size=1, max_size=12))
+@given(sizes=st.lists(st.integers(0, 2 * PAGE_BYTES) | st.integers(0, 2 * LARGE_BYTES), min_size=1, max_size=12))
 def test_layout_is_aligned_bounded_ordered_and_padded_with_zeros(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int]
 ) -> None:
-    folder, limit = tmp_path_factory.mktemp("onnx"), 4 * PAGE_BYTES
+    folder, limit = tmp_path_factory.mktemp("onnx"), 3 * LARGE_BYTES
     data = [octets(size, seed) | 1 for seed, size in enumerate(sizes)]
     shards = write([tensor(str(i), array) for i, array in enumerate(data)], folder, limit_bytes=limit)
     names = [entry.path.split("/")[1] for entry in shards.files]
@@ -78,7 +86,7 @@ def test_layout_is_aligned_bounded_ordered_and_padded_with_zeros(
     assert places == sorted(places)
     rest = {name: bytearray((folder / name).read_bytes()) for name in names}
     for (shard, offset, length), array in zip(places, data, strict=True):
-        assert offset % (PAGE_BYTES if length >= PAGE_BYTES else SMALL_ALIGNMENT_BYTES) == 0
+        assert offset % (PAGE_BYTES if length >= LARGE_BYTES else SMALL_ALIGNMENT_BYTES) == 0
         assert rest[names[shard]][offset : offset + length] == array.tobytes()
         rest[names[shard]][offset : offset + length] = bytes(length)
     assert all(len(content) <= limit for content in rest.values())

@@ -65,7 +65,7 @@ uint32_t fw_machine_is_supported(void);
 
 /* rows [rows][width] of FW_F32, FW_F16 or FW_BF16 to codes [rows][blocks][block_size * bits / 8] (bits 4: the even
    element is the low nibble; bits 8) and float16 scales [rows][blocks], blocks = ceil(width / block_size), the last one
-   padded with zeros; block_size is a multiple of 8, at most 256. w is about scale * (code - 2^(bits - 1)). Returns 0, or
+   padded with zeros; block_size is a multiple of 8, at most 2048. w is about scale * (code - 2^(bits - 1)). Returns 0, or
    FW_NOT_FINITE or FW_TOO_LARGE when a weight is NaN, infinite or too large for a float16 scale; codes and scales mean
    nothing then. */
 uint32_t fw_quantize_weights(const void *source, uint32_t type, uint32_t rows, uint32_t width, uint32_t bits,

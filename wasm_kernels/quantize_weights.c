@@ -13,7 +13,7 @@ typedef _Float16 f16x8 __attribute__((vector_size(16)));
 typedef uint8_t u8x8 __attribute__((vector_size(8)));
 typedef uint8_t u8x4 __attribute__((vector_size(4)));
 
-#define MAX_BLOCK 256
+#define MAX_BLOCK 2048
 
 INLINE f32x8 load(const uint8_t *source, size_t index, uint32_t type) {
   if (type == FW_F32) {
@@ -101,7 +101,8 @@ INLINE uint32_t quantize(const uint8_t *source, uint32_t type, uint32_t rows, ui
       store_codes(source, first, type, bits, block_size, *scales++, codes);
     }
     if (full * block_size == width) continue;
-    uint8_t padded[4 * MAX_BLOCK] = {0};
+    uint8_t padded[4 * MAX_BLOCK];
+    __builtin_memset(padded, 0, block_size * item);
     __builtin_memcpy(padded, source + (start + full * block_size) * item, (size_t)(width - full * block_size) * item);
     *scales = block_scale(padded, 0, type, bits, block_size, &problem);
     store_codes(padded, 0, type, bits, block_size, *scales++, codes);

@@ -55,10 +55,9 @@ def _check_id(name: str) -> None:
 )
 @click.option(
     "--block-size",
-    default=32,
-    show_default=True,
     type=click.Choice(BLOCK_SIZES),
-    help="Weights that share one scale. 32 takes the blocks of GGUF files over without rounding.",
+    help="Weights that share one scale. Default: 32, which takes the blocks of GGUF files over without rounding; for "
+    "8-bit matrices of encoders up to a whole row.",
 )
 @click.option(
     "--embedding-bits",
@@ -95,7 +94,7 @@ def convert(
     source: str,
     out_dir: Path,
     dtypes: list[Dtype],
-    block_size: int,
+    block_size: int | None,
     embedding_bits: int,
     method: str,
     calibration: Path | None,

@@ -6,11 +6,10 @@ from convert.dtypes import Dtype
 from convert.errors import UnsupportedModel
 from convert.families.blocks import heads
 from convert.families.blocks.context import BuildContext
-from convert.families.blocks.embedding import EmbeddingTable
-from convert.families.blocks.encoder import EncoderLayer, LayerNames, LayerShape, padding_bias, refuse_unused_layers
-from convert.families.blocks.encoder_embeddings import embed, row_of_positions, token_input
+from convert.families.blocks.encoder import EncoderLayer, LayerNames, LayerShape
 from convert.families.blocks.linear import Projection
 from convert.families.family import Family, ModelFacts, read_config
+from convert.families.text_encoder import TextEncoder
 
 NAMES = LayerNames(
     query="attention.query",
@@ -62,43 +61,47 @@ class AlbertConfig:
 
 
 def build(context: BuildContext, task: str) -> ModelFacts:
-    """Add the encoder and the head of ``task``; the weights of a group are stored once.
+    """Add the encoder, the weights of a group stored once, and the head of ``task``.
 
-    Inputs: input_ids, attention_mask, token_type_ids int64 [batch, tokens]. Outputs: those of `heads.add_head`.
+    Inputs and outputs are those of `TextEncoder`.
     """
     config = read_config(AlbertConfig, context.checkpoint.config)
     config.check()
+    width = config.hidden_size
     shape = LayerShape(
-        config.hidden_size,
-        config.intermediate_size,
-        config.num_attention_heads,
-        config.hidden_act,
-        config.layer_norm_eps,
+        width, config.intermediate_size, config.num_attention_heads, config.hidden_act, config.layer_norm_eps
     )
-    shape.check("albert")
-    ids, mask = token_input(context, "input_ids"), token_input(context, "attention_mask")
-    types = token_input(context, "token_type_ids")
-    prefix = "" if context.has("embeddings.word_embeddings.weight") else "albert."
-    bias = padding_bias(context, mask)
-    words = EmbeddingTable(
+    encoder = TextEncoder(
         context,
-        context.tensor(f"{prefix}embeddings.word_embeddings.weight", config.vocab_size, config.embedding_size),
+        "albert",
+        task,
+        shape,
+        vocab_size=config.vocab_size,
+        width=config.embedding_size,
+        segments=config.type_vocab_size,
     )
-    value = _embeddings(context, config, prefix, ids, types, words)
+    prefix = encoder.prefix
+    narrow = encoder.embed(config.max_position_embeddings)
+    widen = Projection(context, f"{prefix}encoder.embedding_hidden_mapping_in", width, config.embedding_size)
+    value = widen.apply(narrow, "/encoder/embedding_hidden_mapping_in")
     groups = _groups(context, config, shape, f"{prefix}encoder")
     for index in range(config.num_hidden_layers):
         for inner, layer in enumerate(groups[config.group_of(index)]):
-            value = layer.apply(value, bias, f"/encoder/layer.{index}.{inner}")
-    labels = heads.add_head(
-        context, task, value, config.hidden_size, config.id2label, _heads(context, config, prefix, words)
+            value = layer.apply(value, encoder.bias, f"/encoder/layer.{index}.{inner}")
+    head = heads.Heads(
+        pool=lambda first: heads.pooler(context, first, f"{prefix}pooler", width),
+        classifier="classifier",
+        mask=heads.MaskHead(
+            dense="predictions.dense",
+            norm="predictions.LayerNorm",
+            decoder="predictions.decoder",
+            bias="predictions.bias",
+            tied=config.tie_word_embeddings,
+            activation=config.hidden_act,
+            epsilon=config.layer_norm_eps,
+        ),
     )
-    refuse_unused_layers(context, f"{prefix}encoder")
-    return ModelFacts(
-        context_length=config.max_position_embeddings,
-        vocab_size=config.vocab_size,
-        activation_width=shape.activation_width,
-        labels=labels,
-    )
+    return encoder.finish(value, "encoder", config.max_position_embeddings, config.id2label, head)
 
 
 def _groups(context: BuildContext, config: AlbertConfig, shape: LayerShape, name: str) -> list[list[EncoderLayer]]:
@@ -111,45 +114,4 @@ def _groups(context: BuildContext, config: AlbertConfig, shape: LayerShape, name
     ]
 
 
-def _embeddings(
-    context: BuildContext, config: AlbertConfig, prefix: str, ids: str, types: str, words: EmbeddingTable
-) -> str:
-    """Words, positions and segments, widened to the layers' width."""
-    name = f"{prefix}embeddings"
-    positions = context.tensor(f"{name}.position_embeddings.weight", config.max_position_embeddings, words.width)
-    places = row_of_positions(context, ids)
-    narrow = embed(
-        context,
-        name,
-        words,
-        ids,
-        positions,
-        places,
-        epsilon=config.layer_norm_eps,
-        types=types,
-        type_count=config.type_vocab_size,
-    )
-    widen = Projection(context, f"{prefix}encoder.embedding_hidden_mapping_in", config.hidden_size, words.width)
-    return widen.apply(narrow, "/encoder/embedding_hidden_mapping_in")
-
-
-def _heads(context: BuildContext, config: AlbertConfig, prefix: str, words: EmbeddingTable) -> heads.Heads:
-    def pool(first: str) -> str:
-        return heads.pooler(context, first, f"{prefix}pooler", config.hidden_size)
-
-    def fill(value: str) -> str:
-        names = heads.MaskHead(
-            dense="predictions.dense",
-            norm="predictions.LayerNorm",
-            decoder="predictions.decoder",
-            bias="predictions.bias",
-            tied=config.tie_word_embeddings,
-        )
-        return heads.mask_logits(
-            context, value, config.hidden_size, words, names, config.hidden_act, config.layer_norm_eps
-        )
-
-    return heads.Heads(pool, "classifier", fill)
-
-
-FAMILY = Family(tasks=heads.TASKS, default_dtypes=(Dtype.Q8,), build=build)
+FAMILY = Family(tasks=heads.TASKS, default_dtypes=(Dtype.Q8,), build=build, compact=True)

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from convert.dtypes import Dtype
 from convert.families.blocks import heads
 from convert.families.blocks.context import BuildContext
-from convert.families.blocks.embedding import EmbeddingTable
-from convert.families.blocks.encoder import EncoderLayer, LayerNames, LayerShape, padding_bias, refuse_unused_layers
-from convert.families.blocks.encoder_embeddings import embed, row_of_positions, token_input
+from convert.families.blocks.encoder import EncoderLayer, LayerNames, LayerShape
 from convert.families.blocks.linear import Projection
 from convert.families.family import Family, ModelFacts, read_config
+from convert.families.text_encoder import TextEncoder
 
 EPSILON = 1e-12
 NAMES = LayerNames(
@@ -40,51 +39,33 @@ class DistilBertConfig:
 
 
 def build(context: BuildContext, task: str) -> ModelFacts:
-    """Add the encoder and the head of ``task``.
-
-    Inputs: input_ids, attention_mask int64 [batch, tokens]. Outputs: those of `heads.add_head`.
-    """
+    """Add the encoder and the head of ``task``; inputs and outputs are those of `TextEncoder`."""
     config = read_config(DistilBertConfig, context.checkpoint.config)
     shape = LayerShape(config.dim, config.hidden_dim, config.n_heads, config.activation, EPSILON)
-    shape.check("distilbert")
-    ids, mask = token_input(context, "input_ids"), token_input(context, "attention_mask")
-    prefix = "" if context.has("embeddings.word_embeddings.weight") else "distilbert."
-    bias = padding_bias(context, mask)
-    words = EmbeddingTable(
-        context, context.tensor(f"{prefix}embeddings.word_embeddings.weight", config.vocab_size, config.dim)
-    )
-    name = f"{prefix}embeddings"
-    positions = context.tensor(f"{name}.position_embeddings.weight", config.max_position_embeddings, config.dim)
-    value = embed(context, name, words, ids, positions, row_of_positions(context, ids), epsilon=EPSILON)
+    encoder = TextEncoder(context, "distilbert", task, shape, vocab_size=config.vocab_size, width=config.dim)
+    value = encoder.embed(config.max_position_embeddings)
     for index in range(config.n_layers):
-        layer = EncoderLayer(context, shape, f"{prefix}transformer.layer.{index}", NAMES)
-        value = layer.apply(value, bias, f"/transformer/layer.{index}")
-    labels = heads.add_head(context, task, value, config.dim, config.id2label, _heads(context, config, words))
-    refuse_unused_layers(context, f"{prefix}transformer")
-    return ModelFacts(
-        context_length=config.max_position_embeddings,
-        vocab_size=config.vocab_size,
-        activation_width=shape.activation_width,
-        labels=labels,
-    )
+        layer = EncoderLayer(context, shape, f"{encoder.prefix}transformer.layer.{index}", NAMES)
+        value = layer.apply(value, encoder.bias, f"/transformer/layer.{index}")
 
-
-def _heads(context: BuildContext, config: DistilBertConfig, words: EmbeddingTable) -> heads.Heads:
     def pool(first: str) -> str:
         dense = Projection(context, "pre_classifier", config.dim, config.dim)
         return context.graph.node("Relu", [dense.apply(first, "/pre_classifier")], "/pre_classifier/Relu")[0]
 
-    def fill(value: str) -> str:
-        names = heads.MaskHead(
+    head = heads.Heads(
+        pool=pool,
+        classifier="classifier",
+        mask=heads.MaskHead(
             dense="vocab_transform",
             norm="vocab_layer_norm",
             decoder="vocab_projector",
             bias="vocab_projector.bias",
             tied=config.tie_word_embeddings,
-        )
-        return heads.mask_logits(context, value, config.dim, words, names, config.activation, EPSILON)
+            activation=config.activation,
+            epsilon=EPSILON,
+        ),
+    )
+    return encoder.finish(value, "transformer", config.max_position_embeddings, config.id2label, head)
 
-    return heads.Heads(pool, "classifier", fill)
 
-
-FAMILY = Family(tasks=heads.TASKS, default_dtypes=(Dtype.Q8,), build=build)
+FAMILY = Family(tasks=heads.TASKS, default_dtypes=(Dtype.Q8,), build=build, compact=True)

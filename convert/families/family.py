@@ -40,6 +40,8 @@ class Family:
     default_dtypes: tuple[Dtype, ...]
     build: Build
     build_decoder: Build | None = None
+    compact: bool = False
+    """Whether its models are so small that scales and vectors weigh (`BuildContext.compact`)."""
 
     @property
     def graphs(self) -> Mapping[str, Build]:

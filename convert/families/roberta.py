@@ -10,10 +10,9 @@ from convert.dtypes import Dtype
 from convert.errors import UnsupportedModel
 from convert.families.blocks import heads
 from convert.families.blocks.context import BuildContext
-from convert.families.blocks.embedding import EmbeddingTable
-from convert.families.blocks.encoder import BERT_LAYER, EncoderLayer, LayerShape, padding_bias, refuse_unused_layers
-from convert.families.blocks.encoder_embeddings import embed, token_input
+from convert.families.blocks.encoder import BERT_LAYER, EncoderLayer, LayerShape
 from convert.families.family import Family, ModelFacts, read_config
+from convert.families.text_encoder import TextEncoder
 
 
 @dataclass(frozen=True)
@@ -57,45 +56,37 @@ class RobertaConfig:
 
 
 def build(context: BuildContext, task: str) -> ModelFacts:
-    """Add the encoder and the head of ``task``.
-
-    Inputs: input_ids, attention_mask int64 [batch, tokens]. Outputs: those of `heads.add_head`.
-    """
+    """Add the encoder and the head of ``task``; inputs and outputs are those of `TextEncoder`."""
     config = read_config(RobertaConfig, context.checkpoint.config)
     config.check()
     width = config.hidden_size
     shape = LayerShape(
         width, config.intermediate_size, config.num_attention_heads, config.hidden_act, config.layer_norm_eps
     )
-    shape.check("roberta")
-    ids, mask = token_input(context, "input_ids"), token_input(context, "attention_mask")
-    prefix = "" if context.has("embeddings.word_embeddings.weight") else "roberta."
-    bias = padding_bias(context, mask)
-    words = EmbeddingTable(
-        context, context.tensor(f"{prefix}embeddings.word_embeddings.weight", config.vocab_size, width)
+    encoder = TextEncoder(context, "roberta", task, shape, vocab_size=config.vocab_size, width=width)
+    table = encoder.tensor("position_embeddings", config.max_position_embeddings)
+    segments = encoder.tensor("token_type_embeddings", config.type_vocab_size)
+    # Every text is of segment 0, whose row is added to the positions.
+    value = encoder.embed_at(
+        add(table, slice_rows(segments, 0, 1)), _positions(context, encoder.ids, config.pad_token_id)
     )
-    value = _embeddings(context, config, prefix, ids, words)
     for index in range(config.num_hidden_layers):
-        layer = EncoderLayer(context, shape, f"{prefix}encoder.layer.{index}", BERT_LAYER)
-        value = layer.apply(value, bias, f"/encoder/layer.{index}")
-    labels = heads.add_head(context, task, value, width, config.id2label, _heads(context, config, words))
-    refuse_unused_layers(context, f"{prefix}encoder")
-    return ModelFacts(
-        context_length=config.positions,
-        vocab_size=config.vocab_size,
-        activation_width=shape.activation_width,
-        labels=labels,
+        layer = EncoderLayer(context, shape, f"{encoder.prefix}encoder.layer.{index}", BERT_LAYER)
+        value = layer.apply(value, encoder.bias, f"/encoder/layer.{index}")
+    head = heads.Heads(
+        pool=lambda first: heads.pooler(context, first, "classifier.dense", width),
+        classifier="classifier.out_proj",
+        mask=heads.MaskHead(
+            dense="lm_head.dense",
+            norm="lm_head.layer_norm",
+            decoder="lm_head.decoder",
+            bias="lm_head.bias",
+            tied=config.tie_word_embeddings,
+            activation="gelu",  # whatever the layers use, this head uses the exact GELU
+            epsilon=config.layer_norm_eps,
+        ),
     )
-
-
-def _embeddings(context: BuildContext, config: RobertaConfig, prefix: str, ids: str, words: EmbeddingTable) -> str:
-    """Words and positions; every text is of segment 0, whose row is added to the positions."""
-    name, width = f"{prefix}embeddings", config.hidden_size
-    table = context.tensor(f"{name}.position_embeddings.weight", config.max_position_embeddings, width)
-    segments = context.tensor(f"{name}.token_type_embeddings.weight", config.type_vocab_size, width)
-    places = _positions(context, ids, config.pad_token_id)
-    positions = add(table, slice_rows(segments, 0, 1))
-    return embed(context, name, words, ids, positions, places, epsilon=config.layer_norm_eps)
+    return encoder.finish(value, "encoder", config.positions, config.id2label, head)
 
 
 def _positions(context: BuildContext, ids: str, pad: int) -> str:
@@ -114,22 +105,4 @@ def _positions(context: BuildContext, ids: str, pad: int) -> str:
     return graph.node("Add", [masked, padding], f"{path}/Add")[0]
 
 
-def _heads(context: BuildContext, config: RobertaConfig, words: EmbeddingTable) -> heads.Heads:
-    def pool(first: str) -> str:
-        return heads.pooler(context, first, "classifier.dense", config.hidden_size)
-
-    def fill(value: str) -> str:
-        names = heads.MaskHead(
-            dense="lm_head.dense",
-            norm="lm_head.layer_norm",
-            decoder="lm_head.decoder",
-            bias="lm_head.bias",
-            tied=config.tie_word_embeddings,
-        )
-        # Whatever the layers use, this head uses the exact GELU.
-        return heads.mask_logits(context, value, config.hidden_size, words, names, "gelu", config.layer_norm_eps)
-
-    return heads.Heads(pool, "classifier.out_proj", fill)
-
-
-FAMILY = Family(tasks=heads.TASKS, default_dtypes=(Dtype.Q8,), build=build)
+FAMILY = Family(tasks=heads.TASKS, default_dtypes=(Dtype.Q8,), build=build, compact=True)

@@ -86,7 +86,8 @@ class Recipe:
 class Formats:
     """The formats of all matrices of a quantized variant: the defaults, and the recipe that overrides them."""
 
-    block_size: int
+    block_size: int | None
+    """None leaves it to the family and the bits."""
     embedding_bits: int
     method: Method = Method.RTN
     recipe: Recipe = Recipe()

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -14,6 +14,7 @@ from convert.checkpoint.untrusted import quote
 from convert.dtypes import Dtype
 from convert.errors import BadCheckpoint
 from convert.graph.builder import GraphBuilder
+from convert.quantize.block_size import USUAL, compact_block_size
 from convert.quantize.compensations import Compensations
 from convert.quantize.recipe import Method, Recipe, TensorFormat
 
@@ -43,11 +44,14 @@ class BuildContext:
     graph: GraphBuilder
     checkpoint: Checkpoint
     dtype: Dtype
-    block_size: int
+    block_size: int | None
+    """Weights that share a scale; None leaves it to each matrix."""
     embedding_bits: int
     """Of embedding tables and output heads in quantized variants."""
     method: Method = Method.RTN
     recipe: Recipe = field(default_factory=Recipe)
+    compact: bool = False
+    """Spend few bytes on scales and vectors, in quantized variants of small models."""
     compensations: Compensations = field(default_factory=Compensations)
     products: dict[str, Product] = field(default_factory=dict)
     """By tensor; the matrices that a calibration can see the inputs of."""
@@ -89,6 +93,12 @@ class BuildContext:
         self.used[name] = prod(shape)
         return tensor
 
+    def as_float(self, name: str) -> str:
+        """A float16 initializer in the type of the activations; sessions fold the Cast of a constant."""
+        if self.dtype.float16:
+            return name
+        return self.graph.node("Cast", [name], f"/constants/{name}/Cast", to=self.float_type)[0]
+
     def refuse_leftovers(self, known: str) -> None:
         """Hold the graph to use every tensor, except those whose names match the expression ``known``.
 
@@ -103,10 +113,18 @@ class BuildContext:
                 "tensors); check that config.json belongs to the checkpoint"
             )
 
-    def format_of(self, tensor: LazyTensor, bits: int | None, *, direct: bool = False) -> TensorFormat:
-        """The format of the matrix ``tensor``, by default ``bits``; variants of floats (None) follow no recipe."""
-        kind = TensorFormat(bits, self.block_size, self.method)
+    def format_of(
+        self, tensor: LazyTensor, bits: int | None, *, direct: bool = False, looked_up: bool = False
+    ) -> TensorFormat:
+        """The format of the matrix ``tensor``, by default ``bits``; variants of floats (None) follow no recipe.
+
+        ``looked_up`` says that nothing is multiplied by it.
+        """
+        kind = TensorFormat(bits, self.block_size or USUAL, self.method)
         if bits is not None:
+            asked = self.recipe.format_of(tensor.name, kind).bits
+            if asked is not None and self.compact and not self.block_size:
+                kind = replace(kind, block_size=compact_block_size(asked, tensor.shape[1], looked_up=looked_up))
             kind = self.recipe.format_of(tensor.name, kind)
         self.matrices[tensor.name] = Matrix(tensor, kind, direct)
         return kind

@@ -5,7 +5,7 @@ from onnx import TensorProto
 
 from convert.checkpoint.tensor import LazyTensor
 from convert.families.blocks.context import BuildContext
-from convert.families.blocks.linear import LinearWeight, NbitsHandle, as_float, nbits_linear
+from convert.families.blocks.linear import LinearWeight, NbitsHandle, nbits_linear
 from convert.quantize.dense import dense_parts
 
 NIBBLE_BITS = 4
@@ -16,16 +16,17 @@ class EmbeddingTable:
 
     Quantized variants keep it at 8 bits unless 4 are asked for, which cost far more quality than bytes. The gathered
     rows are dequantized by plain operators, because the WebAssembly build of ONNX Runtime that Transformers.js 4.3
-    loads has no kernel for GatherBlockQuantized.
+    loads has no kernel for GatherBlockQuantized. ``looked_up`` says that no head projects by the table.
     """
 
-    def __init__(self, context: BuildContext, tensor: LazyTensor) -> None:
+    def __init__(self, context: BuildContext, tensor: LazyTensor, *, looked_up: bool = False) -> None:
         self.context = context
         self.tensor = tensor
         self.rows, self.width = tensor.shape
         self.handle: NbitsHandle | None = None
         self.dense = ""
-        kind = context.format_of(tensor, context.dtype.linear_bits and context.embedding_bits, direct=True)
+        bits = context.dtype.linear_bits and context.embedding_bits
+        kind = context.format_of(tensor, bits, direct=True, looked_up=looked_up)
         if kind.bits is None:
             parts = dense_parts(tensor, float16=context.dtype.float16)
             self.dense = context.graph.initializer_parts(parts, tensor.name)
@@ -53,7 +54,7 @@ class EmbeddingTable:
         # From the float32 scales that the head reads as well: GPUs without shader-f16 cannot gather float16.
         blocks = graph.node("Mul", [codes, self._gathered(self.handle.scale, ids, f"{path}/scale")], f"{path}/Mul")[0]
         if self.handle.offset16 is not None:
-            offset = as_float(self.context, self.handle.offset16)
+            offset = self.context.as_float(self.handle.offset16)
             blocks = graph.node("Add", [blocks, self._gathered(offset, ids, f"{path}/offset")], f"{path}/Add")[0]
         width = weight.blocks * weight.block_size
         flat = graph.constant([0, 0, width], f"/constants/flatten_{width}")

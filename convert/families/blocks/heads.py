@@ -20,20 +20,39 @@ _ROWS = ("batch_size", "sequence_length")
 
 
 @dataclass(frozen=True)
+class MaskHead:
+    """Names of a masked-language-model head: a linear, an activation, a norm, and the embedding table again."""
+
+    dense: str
+    norm: str
+    decoder: str
+    """The table when it is not tied; its own bias may stand for ``bias``."""
+    bias: str
+    tied: bool
+    activation: str
+    epsilon: float
+
+
+@dataclass(frozen=True)
 class Heads:
     """What only the family knows of its heads.
 
-    ``pool`` makes of the first token [batch, 1, width] what the module ``classifier`` reads; ``fill`` makes
-    vocabulary logits [batch, tokens, vocab] of the hidden states.
+    ``pool`` makes of the first token [batch, 1, width] what the module ``classifier`` reads.
     """
 
     pool: Callable[[str], str]
     classifier: str
-    fill: Callable[[str], str]
+    mask: MaskHead
 
 
 def add_head(
-    context: BuildContext, task: str, value: str, width: int, id2label: Mapping[str, str] | None, heads: Heads
+    context: BuildContext,
+    task: str,
+    value: str,
+    width: int,
+    id2label: Mapping[str, str] | None,
+    heads: Heads,
+    table: EmbeddingTable,
 ) -> tuple[str, ...] | None:
     """Add the head of ``task`` to hidden states [batch, tokens, width], and the outputs; returns the labels.
 
@@ -54,7 +73,8 @@ def add_head(
     elif task == "question-answering":
         _span_logits(context, value, width)
     elif task == "fill-mask":
-        _output(context, "logits", logits_float32(context, heads.fill(value), "/fill_mask"), ["vocab_size"])
+        filled = _mask_logits(context, value, width, table, heads.mask)
+        _output(context, "logits", logits_float32(context, filled, "/fill_mask"), ["vocab_size"])
     else:
         hidden_states(context, value, width)
     return labels
@@ -97,36 +117,16 @@ def pooler(context: BuildContext, value: str, name: str, width: int) -> str:
     return context.graph.node("Tanh", [Projection(context, name, width, width).apply(value, path)], f"{path}/Tanh")[0]
 
 
-@dataclass(frozen=True)
-class MaskHead:
-    """Names of a masked-language-model head: a linear, an activation, a norm, and the embedding table again."""
-
-    dense: str
-    norm: str
-    decoder: str
-    """The table when it is not tied; its own bias may stand for ``bias``."""
-    bias: str
-    tied: bool
-
-
-def mask_logits(
-    context: BuildContext,
-    value: str,
-    width: int,
-    table: EmbeddingTable,
-    head: MaskHead,
-    activation: str,
-    epsilon: float,
-) -> str:
+def _mask_logits(context: BuildContext, value: str, width: int, table: EmbeddingTable, head: MaskHead) -> str:
     """[batch, tokens, width] -> [batch, tokens, vocab].
 
     value - linear - BiasGelu - LayerNormalization - table (MatMulNBits, or Gemm) - Add
     """
     path = "/fill_mask"
     dense = Projection(context, head.dense, table.width, width)
-    active = biased_activation(context, dense, value, f"{path}/dense", activation)
+    active = biased_activation(context, dense, value, f"{path}/dense", head.activation)
     norm = NormWeights(context, head.norm, table.width)
-    normal = layer_norm(context, active, norm.weight, norm.bias, f"{path}/norm", epsilon=epsilon)
+    normal = layer_norm(context, active, norm.weight, norm.bias, f"{path}/norm", epsilon=head.epsilon)
     if head.tied or not context.has(f"{head.decoder}.weight"):
         check_tied(context, table.tensor, f"{head.decoder}.weight")
         product = table.project(normal, f"{path}/decoder")

@@ -89,14 +89,7 @@ class NbitsHandle:
         self.codes = graph.initializer_parts(self.weight.codes(), f"{tensor.name}_q{kind.bits}")
         self.scale16 = graph.initializer(self.weight.scale())
         self.offset16 = graph.initializer(self.weight.offset()) if self.weight.affine else None
-        self.scale = as_float(context, self.scale16)
-
-
-def as_float(context: BuildContext, name: str) -> str:
-    """A float16 initializer in the type of the activations; the Cast of a constant is folded when a session loads."""
-    if context.dtype.float16:
-        return name
-    return context.graph.node("Cast", [name], f"/constants/{name}/Cast", to=TensorProto.FLOAT)[0]
+        self.scale = context.as_float(self.scale16)
 
 
 def nbits_linear(context: BuildContext, value: str, handle: NbitsHandle, path: str) -> str:

@@ -7,10 +7,14 @@ from convert.quantize.dense import dense_parts
 
 
 def vector(context: BuildContext, name: str, size: int, *, offset: float = 0.0) -> str:
-    """A float initializer [size], such as a norm's weight or a bias; ``offset`` is added when it is written."""
+    """A float vector [size], such as a norm's weight or a bias; ``offset`` is added when it is written."""
     tensor = context.tensor(name, size)
-    parts = dense_parts(shift(tensor, offset) if offset else tensor, float16=context.dtype.float16)
-    return context.graph.initializer_parts(parts, name)
+    if offset:
+        tensor = shift(tensor, offset)
+    stored = context.graph.initializer_parts(
+        dense_parts(tensor, float16=context.dtype.float16 or context.compact), name
+    )
+    return context.as_float(stored) if context.compact else stored
 
 
 class NormWeights:

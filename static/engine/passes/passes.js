@@ -8,11 +8,12 @@ import { fuseBias } from "./fuse_bias.js";
 import { fuseGated } from "./fuse_gated.js";
 import { fuseSoftCap } from "./fuse_soft_cap.js";
 import { mergeProjections } from "./merge_projections.js";
+import { widenVectors } from "./widen_vectors.js";
 
 /** @typedef {import("../graph.js").Graph} Graph */
 
 /** @type {readonly ((graph: Graph) => void)[]} */
-const PASSES = [fuseAffineBlocks, formLinear, formEmbedding, fuseBias, formCrossAttention, fuseGated, fuseSoftCap, mergeProjections];
+const PASSES = [widenVectors, fuseAffineBlocks, formLinear, formEmbedding, fuseBias, formCrossAttention, fuseGated, fuseSoftCap, mergeProjections];
 
 /** @param {Graph} graph */
 export function runPasses(graph) {

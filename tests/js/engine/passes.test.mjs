@@ -8,6 +8,7 @@ import { fuseSoftCap } from "../../../static/engine/passes/fuse_soft_cap.js";
 import { formEmbedding } from "../../../static/engine/passes/form_embedding.js";
 import { formLinear } from "../../../static/engine/passes/form_linear.js";
 import { mergeProjections } from "../../../static/engine/passes/merge_projections.js";
+import { widenVectors } from "../../../static/engine/passes/widen_vectors.js";
 import { bytes, external, graphOf, integers, node, number } from "./small_graphs.mjs";
 
 const types = (graph) => [...graph.nodes].map(({ opType }) => opType).sort();
@@ -38,6 +39,16 @@ test("a gate that is read elsewhere, a square, a constant factor and Tanh are no
     const before = types(graph);
     fuseGated(graph);
     assert.deepEqual(types(graph), before);
+  }
+});
+
+test("vectors that are stored as halves are read where they are stored; matrices keep their cast", () => {
+  for (const [dims, dataType, inputs] of [[[8], 10, ["x", "b"]], [[8, 1], 10, ["x", "wide"]], [[8], 1, ["x", "wide"]]]) {
+    const graph = graphOf([node("Cast", ["b"], ["wide"], { to: 1 }), node("Add", ["x", "wide"], ["y"])], {
+      initializers: [external("b", dims, dataType)],
+    });
+    widenVectors(graph);
+    assert.deepEqual(graph.producer("y").inputs, inputs);
   }
 });
 
