@@ -19,7 +19,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import psutil
 
@@ -28,7 +29,9 @@ from benchmarks.model_files import ROOT
 from tests.true_shapes import CHECKPOINTS
 
 SAMPLE_S = 0.02
+COMPLAINT_LIMIT = 2000
 BUILDER = "onnxruntime-genai builder, int4"
+BUILDER_MODULE = "onnxruntime_genai.models.builder"
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,21 @@ def measure(command: Sequence[str], environment: Mapping[str, str]) -> dict[str,
     ``peak_resident_bytes`` counts pages of mapped files that happen to be in memory, ``peak_anonymous_bytes`` only what
     the processes own.
     """
+    with TemporaryFile("w+") as output, TemporaryFile("w+") as complaints:
+        found = _watch(command, environment, output, complaints)
+        if found.pop("code"):
+            complaints.seek(0)
+            raise SystemExit(f"{' '.join(command)}: {complaints.read()[-COMPLAINT_LIMIT:]}")
+        output.seek(0)
+        return {**found, "said": output.read()}
+
+
+def _watch(
+    command: Sequence[str], environment: Mapping[str, str], output: IO[str], complaints: IO[str]
+) -> dict[str, Any]:
     started = time.monotonic()
     process = subprocess.Popen(
-        command,
-        env={**os.environ, **environment},
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
+        command, env={**os.environ, **environment}, cwd=ROOT, stdout=output, stderr=complaints, text=True
     )
     resident = anonymous = 0
     try:
@@ -85,16 +95,9 @@ def measure(command: Sequence[str], environment: Mapping[str, str]) -> dict[str,
             time.sleep(SAMPLE_S)
     finally:
         process.kill()
-    said = process.communicate()[0]
+    code = process.wait()
     wall_s = time.monotonic() - started
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")
-    return {
-        "wall_s": wall_s,
-        "peak_resident_bytes": resident,
-        "peak_anonymous_bytes": anonymous,
-        "said": said,
-    }
+    return {"code": code, "wall_s": wall_s, "peak_resident_bytes": resident, "peak_anonymous_bytes": anonymous}
 
 
 def convert(subject: Subject, work: Path) -> dict[str, float]:
@@ -111,7 +114,7 @@ def build(python: Path, work: Path) -> dict[str, float]:
     """The same checkpoint through the builder of onnxruntime-genai."""
     out = work / "built"
     model = ["-i", str(work / "gemma-2b"), "-o", str(out), "-p", "int4", "-e", "cpu", "-c", str(work / "cache")]
-    found = measure([str(python), "-m", "onnxruntime_genai.models.builder", *model], {"HF_HUB_OFFLINE": "1"})
+    found = measure([str(python), "-m", BUILDER_MODULE, *model], {"HF_HUB_OFFLINE": "1"})
     found.pop("said")
     size_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     shutil.rmtree(out)
@@ -120,9 +123,10 @@ def build(python: Path, work: Path) -> dict[str, float]:
 
 
 def versions(python: Path | None) -> dict[str, str]:
-    """What the builder ran with."""
+    """What the builder runs with, and that it runs."""
     if python is None:
         return {}
+    subprocess.run([str(python), "-c", f"import {BUILDER_MODULE}"], check=True)
     packages = ("onnxruntime-genai", "torch", "transformers")
     script = f"from importlib.metadata import version; print(*map(version, {packages}))"
     done = subprocess.run([str(python), "-c", script], capture_output=True, text=True, check=True)
