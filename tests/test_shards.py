@@ -12,7 +12,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convert.errors import OutputFailed, UnsupportedModel
@@ -73,6 +73,7 @@ def test_bytes_and_memoryviews_are_written_as_they_are(tmp_path: Path) -> None:
     assert (tmp_path / shards.locations["mixed"][0]).read_bytes() == b"abcd\x01\0\0\0"
 
 
+@settings(deadline=None)  # it writes files
 @given(sizes=st.lists(st.integers(0, 2 * PAGE_BYTES) | st.integers(0, 2 * LARGE_BYTES), min_size=1, max_size=12))
 def test_layout_is_aligned_bounded_ordered_and_padded_with_zeros(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int]

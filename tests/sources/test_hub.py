@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -68,7 +69,10 @@ class Hub(BaseHTTPRequestHandler):
         return {"rfilename": name, **size}
 
     def answer_file(self, name: str) -> None:
-        """The file, from the byte on that is asked for; half of what ``server.cut`` names, the first time."""
+        """The file, from the byte on that is asked for; half of what ``server.cut`` names, the first time.
+
+        Where ``server.released`` is given, the connection stays open until it is set.
+        """
         if name == self.server.lost:
             self.answer(404, b"{}", {"X-Error-Code": "EntryNotFound"})
             return
@@ -86,6 +90,8 @@ class Hub(BaseHTTPRequestHandler):
         if self.command == "GET" and name == self.server.cut:
             self.server.cut = ""
             self.answer(200, content[: len(content) // 2], headers | {"Content-Length": str(len(content))})
+            if self.server.released:
+                self.server.released.wait(60)
             self.close_connection = True
             return
         self.answer(206 if start else 200, content[start:], headers)
@@ -110,6 +116,7 @@ class Hub(BaseHTTPRequestHandler):
 def hub(checkpoint_directory: Path) -> Iterator[ThreadingHTTPServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.directory, server.sent, server.cut, server.lost = checkpoint_directory, [], "", ""
+    server.released = None
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -122,7 +129,7 @@ def hub(checkpoint_directory: Path) -> Iterator[ThreadingHTTPServer]:
 def resolve_from_hub(hub, tmp_path):
     """Runs resolve in a process of its own, since the client reads its environment when it is imported."""
 
-    def run(*arguments: str, **environment: str) -> Any:
+    def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
         own = {
             "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
             "HF_HOME": str(tmp_path / "hf"),
@@ -131,18 +138,23 @@ def resolve_from_hub(hub, tmp_path):
             "NO_PROXY": "127.0.0.1",
         }
         kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-        done = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-c", RESOLVE, *arguments],
             env=kept | own | environment,
             cwd=Path(__file__).parents[2],
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=True,
-            timeout=120,
         )
-        run.progress = json.loads(done.stderr.splitlines()[-1]) if done.stderr else None
-        return json.loads(done.stdout)
 
+    def run(*arguments: str, **environment: str) -> Any:
+        with start(*arguments, **environment) as process:
+            said, complaints = process.communicate(timeout=120)
+        assert process.returncode == 0, complaints
+        run.progress = json.loads(complaints.splitlines()[-1]) if complaints else None
+        return json.loads(said)
+
+    run.start = start
     return run
 
 
@@ -230,3 +242,20 @@ def test_files_that_are_there_are_not_fetched_again_after_a_failure(hub, resolve
     hub.lost = ""
     assert resolve_from_hub("owner/toy")[0] == "toy"
     assert sorted(hub.sent) == sorted([*small, "model.safetensors"])
+
+
+def test_a_killed_download_goes_on_with_the_files_that_were_complete(hub, resolve_from_hub, tmp_path):
+    half = large_weights(hub.directory).stat().st_size // 2
+    hub.cut, hub.released = "model.safetensors", threading.Event()
+    blobs = tmp_path / "hf" / "hub" / "models--owner--toy" / "blobs"
+    process = resolve_from_hub.start("owner/toy")
+    deadline = time.monotonic() + 60
+    while len(hub.sent) < 4 or sum(path.stat().st_size for path in blobs.glob("*")) < half:
+        assert time.monotonic() < deadline, hub.sent
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    hub.released.set()
+    before = sorted(hub.sent)
+    assert resolve_from_hub("owner/toy")[0] == "toy"
+    assert sorted(hub.sent) == sorted([*before, "model.safetensors"])
