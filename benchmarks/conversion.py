@@ -149,9 +149,11 @@ def main() -> None:
     samples: dict[str, list[dict[str, float]]] = defaultdict(list)
     for round_number in range(options.rounds):
         for subject in SUBJECTS:
+            os.sync()  # what was written before is not this one's to wait for
             print(f"round {round_number + 1}: {subject.name}", file=sys.stderr)
             samples[subject.name].append(convert(subject, options.work))
         if options.builder and round_number == 0:
+            os.sync()
             print(f"round 1: {BUILDER}", file=sys.stderr)
             samples[BUILDER].append(build(options.builder, options.work))
     report["results"] = [
