@@ -75,11 +75,13 @@ def test_without_relaxed_simd_the_other_kernels_are_measured_and_run(page: Page)
 
 
 @pytest.mark.parametrize("page", [NONE], indirect=True)
-def test_slow_networks_make_the_download_longer(page: Page) -> None:
-    """The prediction is of the true order, also on a busy machine."""
-    for megabytes in (1.1, 0.2):
-        constrain(page, replace(NONE, bytes_per_s=megabytes * 1e6))
-        verdict = call(page, FIT.replace("probeDevice()", "probeDevice({ fresh: true })"))
-        assert verdict["download"]["seconds"], "the probe found no download rate"
+def test_download_time_of_slow_networks_is_of_the_true_order_or_said_not_to_be_known(page: Page) -> None:
+    fresh = FIT.replace("probeDevice()", "probeDevice({ fresh: true })")
+    for bytes_per_s in (1.1e6, 2e5):
+        constrain(page, replace(NONE, bytes_per_s=bytes_per_s))
+        verdict = call(page, fresh)
+        if verdict["download"]["seconds"] is None:  # too busy a machine for a probe of two seconds
+            assert any("download takes is not known" in sentence for sentence in verdict["why"])
+            continue
         low, high = verdict["download"]["seconds"]
-        assert low / 1.5 < verdict["download"]["bytes"] / (megabytes * 1e6) < high * 1.5
+        assert low / 1.5 < verdict["download"]["bytes"] / bytes_per_s < high * 1.5
