@@ -34,6 +34,15 @@ import { TransientError, requestRange } from "./range_request.js";
 /** So many bytes since the last failure count as progress: the patience starts anew. */
 const PROGRESS_BYTES = 64 << 10;
 
+/** What a store that is full holds of a file that it cannot even open. @type {StoredFile} */
+const NOTHING_STORED = Object.freeze({
+  has: () => false,
+  write: async () => {},
+  read: async (_, into) => into.subarray(0, 0),
+  drop: async () => {},
+  close: async () => {},
+});
+
 export class FileDownload {
   #file;
   #context;
@@ -119,7 +128,10 @@ export class FileDownload {
 
   async #openOnce() {
     const { store, chunkSize, signal, meter } = this.#context;
-    const stored = await store.open(this.#file, chunkSize, { signal });
+    const stored = await store.open(this.#file, chunkSize, { signal }).catch((error) => {
+      this.#withoutStore(error);
+      return NOTHING_STORED;
+    });
     // Another tab may have fetched some since the check.
     for (const index of this.#missing) {
       if (!stored.has(index)) continue;
@@ -254,7 +266,8 @@ export class FileDownload {
       return this.#stream(again, "reload");
     }
     this.#wanted.delete(index);
-    if (this.#keeps) await this.#write(index, bytes);
+    const stored = await this.#open();
+    if (this.#keeps) await stored.write(index, bytes).catch((error) => this.#withoutStore(error));
     this.#missing.delete(index);
     await this.#take?.(index, bytes);
     meter.addFetched(bytes.length);
@@ -263,16 +276,11 @@ export class FileDownload {
   /**
    * Where the store is full although it promised room (private windows do), who takes the chunks gets them all the same;
    * they are fetched again the next time.
-   * @param {number} index
-   * @param {Uint8Array} bytes
+   * @param {unknown} error thrown again, unless it says so
    */
-  async #write(index, bytes) {
-    try {
-      await (await this.#open()).write(index, bytes);
-    } catch (error) {
-      if (!this.#take || FeatherweightError.from(error, "store").code !== "quota") throw error;
-      this.#keeps = false;
-    }
+  #withoutStore(error) {
+    if (!this.#take || FeatherweightError.from(error, "store").code !== "quota") throw error;
+    this.#keeps = false;
   }
 
   /** @param {TransientError} cause @param {number} attempts */

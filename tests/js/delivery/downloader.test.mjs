@@ -455,11 +455,12 @@ test("quota: the store's own trial counts where the estimate promises more", asy
 });
 
 /** A store that promises room, and takes no more than so many chunks. */
-function fullAfter(count) {
+function fullAfter(count, opens = true) {
   const store = Object.assign(new MemoryStore(), { kind: "opfs" });
   const open = store.open.bind(store);
   let taken = 0;
   store.open = async (...file) => {
+    if (!opens) throw new FeatherweightError("quota", "The storage is full.");
     const stored = await open(...file);
     const write = stored.write;
     stored.write = async (...chunk) => {
@@ -473,10 +474,12 @@ function fullAfter(count) {
 
 test("a store that turns out to be full keeps nobody from getting the chunks, but does not hold what was asked to be stored", async () => {
   const run = await setUp();
-  run.store = fullAfter(10);
-  const whole = await delivering(run, [SHARD], { ...FAST, storage: {} }, (delivery) => delivery.read(SHARD));
-  assert.ok(run.contents[SHARD].equals(whole));
-  await assert.rejects(fetchFiles(run.manifest, [SHARD], run.store, { ...FAST, storage: {} }), withCode("quota"));
+  for (const store of [fullAfter(10), fullAfter(0, false)]) {
+    run.store = store;
+    const whole = await delivering(run, [SHARD], { ...FAST, storage: {} }, (delivery) => delivery.read(SHARD));
+    assert.ok(run.contents[SHARD].equals(whole));
+    await assert.rejects(fetchFiles(run.manifest, [SHARD], run.store, { ...FAST, storage: {} }), withCode("quota"));
+  }
 });
 
 test("storageFacts: what is stored, and what the store itself says of the rest", async () => {
