@@ -17,8 +17,13 @@ LARGEST_SHIFT_OF_A_VISIT = 0.1
 LARGEST_BLOCKED_SHARE = 0.05
 WATCH_SHIFTS = """
   window.layoutShift = 0;
+  window.shifted = [];
   new PerformanceObserver((list) => {
-    for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.layoutShift += entry.value;
+    for (const { hadRecentInput, value, sources } of list.getEntries()) {
+      if (hadRecentInput) continue;
+      window.layoutShift += value;
+      window.shifted.push(`${value}: ${sources.map(({ node }) => node?.className || node?.id || node?.nodeName)}`);
+    }
   }).observe({ type: "layout-shift", buffered: true });
 """
 CORPUS = """The cat sat on the windowsill and watched the birds.
@@ -61,7 +66,7 @@ def test_first_visit_weighs_every_model_without_moving_the_page(watched: Watched
         expect(get(page, f"download-button-{name}")).to_have_text(re.compile(r"Download \d+ MB"))
     expect(get(page, "device-processor")).to_contain_text(re.compile(r"\d"))
     page.wait_for_timeout(1000)
-    assert page.evaluate("window.layoutShift") < LARGEST_LAYOUT_SHIFT
+    assert page.evaluate("window.layoutShift") < LARGEST_LAYOUT_SHIFT, page.evaluate("window.shifted")
     assert watched.hosts == {urlsplit(base_url).netloc}
     assert watched.problems == []
 
@@ -84,7 +89,7 @@ def test_a_phone_shows_the_class_first_and_the_numbers_on_demand(watched: Watche
     expect(get(page, "device-class")).to_contain_text("Carries up to")
     expect(get(page, "device-speed")).to_be_hidden()
     expect(get(page, f"model-card-{SMOLLM2}")).to_contain_text("here:")
-    assert page.evaluate("window.layoutShift") < LARGEST_LAYOUT_SHIFT
+    assert page.evaluate("window.layoutShift") < LARGEST_LAYOUT_SHIFT, page.evaluate("window.shifted")
     page.get_by_role("button", name="The numbers behind it").click()
     expect(get(page, "device-speed")).to_be_visible()
     expect(get(page, "device-speed")).to_contain_text("GB/s")

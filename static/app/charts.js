@@ -13,11 +13,10 @@ export function drawAgreement(root, points) {
   if (points.length === 0) return;
   const sorted = [...points].sort((a, b) => a.predicted - b.predicted);
   const all = sorted.flatMap(({ predicted, measured }) => [predicted, measured]);
-  const ends = [Math.min(...all) / 1.3, Math.max(...all) * 1.3];
-  const { ink, accent, rule } = colours();
+  const ends = roundEnds(all);
   const xs = [ends[0], ...sorted.map(({ predicted }) => predicted), ends[1]];
-  const scale = { distr: /** @type {const} */ (3), range: /** @type {[number, number]} */ ([ends[0], ends[1]]) };
-  follow(root, {
+  const scale = { distr: /** @type {const} */ (3), range: ends };
+  follow(root, ({ ink, accent, rule }) => ({
     scales: { x: { time: false, ...scale }, y: scale },
     axes: axes(ink, rule, "predicted", "measured"),
     series: [
@@ -26,7 +25,7 @@ export function drawAgreement(root, points) {
       { label: "both agree", stroke: ink, dash: [4, 4], points: { show: false } },
     ],
     data: [xs, [null, ...sorted.map(({ measured }) => measured), null], xs],
-  });
+  }));
 }
 
 /**
@@ -36,15 +35,15 @@ export function drawAgreement(root, points) {
  */
 export function drawHistogram(root, values) {
   if (values.length === 0) return;
-  const { ink, accent, rule } = colours();
-  const low = Math.log(Math.min(...values) / 1.1);
-  const step = (Math.log(Math.max(...values) * 1.1) - low) / BARS;
+  const ends = roundEnds(values);
+  const low = Math.log(ends[0]);
+  const step = (Math.log(ends[1]) - low) / BARS;
   const counts = Array.from({ length: BARS }, () => 0);
   for (const value of values) counts[Math.min(BARS - 1, Math.floor((Math.log(value) - low) / step))] += 1;
   const centres = counts.map((_, at) => Math.exp(low + (at + 0.5) * step));
-  follow(root, {
+  follow(root, ({ ink, accent, rule }) => ({
     scales: {
-      x: { time: false, distr: 3, range: [Math.exp(low), Math.exp(low + BARS * step)] },
+      x: { time: false, distr: 3, range: ends },
       y: { range: [0, Math.max(...counts) * 1.1] },
     },
     axes: axes(ink, rule, "tokens per second", "runs"),
@@ -53,25 +52,45 @@ export function drawHistogram(root, values) {
       { label: "runs", stroke: accent, fill: accent, paths: UPlot.paths.bars?.({ size: [0.9, 40] }), points: { show: false } },
     ],
     data: [centres, counts],
-  });
+  }));
+}
+
+/** Round numbers around values, the ends of a logarithmic axis. @param {readonly number[]} values @returns {[number, number]} */
+function roundEnds(values) {
+  const [low, high] = [Math.min(...values) / 1.05, Math.max(...values) * 1.05];
+  const steps = (/** @type {number} */ value) => [1, 2, 5, 10].map((digit) => digit * 10 ** Math.floor(Math.log10(value)));
+  return [steps(low).findLast((step) => step <= low) ?? low, steps(high).find((step) => step >= high) ?? high];
 }
 
 /**
- * Keep a plot as wide as its element.
+ * Keep a plot as wide as its element, and in the colours of the hour.
  * @param {HTMLElement} root
- * @param {Omit<UPlot.Options, "width" | "height"> & {data: UPlot.AlignedData}} options
+ * @param {(palette: ReturnType<typeof colours>) => Omit<UPlot.Options, "width" | "height"> & {data: UPlot.AlignedData}} options
  */
-function follow(root, { data, ...options }) {
-  const plot = new UPlot({ ...options, width: root.clientWidth, height: HEIGHT, legend: { show: false } }, data, root);
+function follow(root, options) {
+  const draw = () => {
+    const { data, ...rest } = options(colours());
+    root.replaceChildren();
+    return new UPlot({ ...rest, width: root.clientWidth, height: HEIGHT, legend: { show: false } }, data, root);
+  };
+  let plot = draw();
   new ResizeObserver(() => plot.setSize({ width: root.clientWidth, height: HEIGHT })).observe(root);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (plot = draw()));
+}
+
+/** Of the marks of a logarithmic axis those that begin with 1, 2 or 5. @param {UPlot} _plot @param {number[]} splits */
+function roundMarks(_plot, splits) {
+  return splits.map((split) => (/^[125]0*$/.test(Number(split.toPrecision(3)).toExponential().split("e")[0].replace(".", "")) ? split : null));
 }
 
 /** @param {string} ink @param {string} rule @param {string} x @param {string} y @returns {UPlot.Axis[]} */
 function axes(ink, rule, x, y) {
-  const shared = { stroke: ink, grid: { stroke: rule, width: 1 }, ticks: { stroke: rule }, font: "12px system-ui", labelFont: "12px system-ui" };
+  const lines = { stroke: rule, width: 1, filter: roundMarks };
+  const shared = { stroke: ink, grid: lines, ticks: lines, font: "12px system-ui", labelFont: "12px system-ui" };
+  const logarithmic = { ...shared, filter: roundMarks };
   return [
-    { ...shared, label: x },
-    { ...shared, label: y },
+    { ...logarithmic, label: x },
+    { ...(y === "runs" ? { ...shared, grid: { stroke: rule, width: 1 }, ticks: { stroke: rule } } : logarithmic), label: y },
   ];
 }
 

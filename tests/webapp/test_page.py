@@ -6,12 +6,26 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.webapp.conftest import STATIC_FILES
+from webapp import DEFAULTS
 
 
 def test_serves_the_page(client: FlaskClient) -> None:
     response = client.get("/")
     assert response.data == STATIC_FILES["index.html"]
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+
+
+def test_pages_share_head_and_masthead() -> None:
+    # No template joins them: they are plain files, which the service worker keeps. This holds them together.
+    index, devices = ((Path(DEFAULTS["STATIC_DIR"]) / name).read_text() for name in ("index.html", "devices.html"))
+    shared = (
+        ('<meta name="viewport"', '<meta name="description"'),
+        ('<meta name="color-scheme"', '<link rel="stylesheet"'),
+        ('<a class="skip-link"', '<header class="masthead">'),
+        ('<svg class="wordmark-icon"', "</a>"),
+    )
+    for begin, end in shared:
+        assert index[index.index(begin) : index.index(end)] in devices
 
 
 def test_service_worker_controls_the_whole_origin(client: FlaskClient) -> None:
