@@ -72,6 +72,7 @@ def index_outside(folder: Path) -> Path:
 
 NORM, MATRIX = "model.layers.1.input_layernorm.weight", "model.layers.1.mlp.up_proj.weight"
 BAD = np.full((160, 80), np.nan, np.float32)
+ENDLESS = np.full((160, 80), np.inf, np.float32)
 SHORT = np.ones((159, 80), np.float32)
 WHOLE = np.ones((160, 80), np.int32)
 SOURCES: dict[str, tuple[Callable[[Path], Path], str]] = {
@@ -85,6 +86,12 @@ SOURCES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "gguf: truncated": (truncated_file, "the file is truncated"),
     "gguf: wrong shape": (lambda folder: write_file(folder, weights(**{MATRIX: SHORT})), "has shape"),
     "gguf: NaN": (lambda folder: write_file(folder, weights(**{MATRIX: BAD})), "NaN or infinite"),
+    "directory: infinite": (lambda folder: write_directory(folder, weights(**{MATRIX: ENDLESS})), "NaN or infinite"),
+    "directory: config disagrees": (
+        lambda folder: tiny.save_checkpoint(folder / "in", decoders.CASES[CASE] | {"num_hidden_layers": 2}, weights()),
+        "has no place in the model",
+    ),
+    "gguf: infinite": (lambda folder: write_file(folder, weights(**{MATRIX: ENDLESS})), "NaN or infinite"),
     "gguf: missing tensor": (
         lambda folder: write_file(folder, {name: value for name, value in weights().items() if name != NORM}),
         "'blk.1.attn_norm.weight' is missing",

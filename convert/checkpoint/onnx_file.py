@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
 from convert.checkpoint.tensor import LazyTensor
-from convert.checkpoint.untrusted import contained_path
+from convert.checkpoint.untrusted import contained_path, quote
 from convert.errors import BadCheckpoint
 
 SMALL = 64
@@ -35,13 +35,15 @@ def open_onnx(path: Path) -> OnnxFile:
     """Read the graph at ``path``; weights in files beside it stay there.
 
     Raises:
-        BadCheckpoint: it is no ONNX graph.
+        BadCheckpoint: it is no ONNX graph, or the files beside it do not hold its weights.
     """
     try:
         model = onnx.load(path, load_external_data=False)
         ranks = dict(_ranks(onnx.shape_inference.infer_shapes(model).graph))
+        opset = next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx"))
     except Exception as error:  # protobuf's and ONNX's errors have no common base
-        raise BadCheckpoint(f"{path}: is no ONNX graph that can be read ({error}); export the model again") from error
+        said = quote((str(error).splitlines() or ["it is empty or cut"])[0])
+        raise BadCheckpoint(f"{path}: is no ONNX graph that can be read ({said}); export the model again") from error
     graph = model.graph
     big = {item.name for item in graph.initializer if _is_weight(item)}
     known = {item.name for item in graph.initializer}
@@ -49,7 +51,7 @@ def open_onnx(path: Path) -> OnnxFile:
         inputs=tuple(item for item in graph.input if item.name not in known),
         outputs=tuple(graph.output),
         nodes=tuple(graph.node),
-        opset=next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx")),
+        opset=opset,
         constants={item.name: item for item in graph.initializer if item.name not in big},
         weights={item.name: _weight(path, item) for item in graph.initializer if item.name in big},
         ranks=ranks,
@@ -71,8 +73,11 @@ def _weight(path: Path, tensor: TensorProto) -> LazyTensor:
     if tensor.data_location != TensorProto.EXTERNAL:
         return ArrayTensor(tensor.name, shape, "F32", numpy_helper.to_array(tensor))
     entry = {item.key: item.value for item in tensor.external_data}
-    file = contained_path(path.parent, entry["location"])
-    values = np.memmap(file, "<f4", "r", offset=int(entry.get("offset", 0)), shape=shape)
+    file = contained_path(path.parent, entry.get("location", ""))
+    try:
+        values = np.memmap(file, "<f4", "r", offset=int(entry.get("offset", 0)), shape=shape)
+    except (OSError, ValueError, OverflowError) as error:  # it is missing, a folder, too short
+        raise BadCheckpoint(f"{file}: does not hold the weight {quote(tensor.name)}; export the model again") from error
     return ArrayTensor(tensor.name, shape, "F32", values)
 
 
