@@ -26,7 +26,7 @@ CONTEXT = "w5 w35 w8 w9 w7 w93 w2"
 MASKED = "w3 w1 [MASK] w15"
 ANSWER_TOKENS, TOLERANCE = 10, 1e-3
 RUN = """async ({ text, context, masked, count }) => {
-  const { listModels, loadModel } = await import("/static/featherweight.js");
+  const { ghostRun, listModels, loadModel } = await import("/static/featherweight.js");
   const calls = {
     "token-classification": (model) => model.classifyTokens(text, { ignoreLabels: [] }),
     "question-answering": (model) => model.answer(text, context, { topK: 3 }),
@@ -39,9 +39,10 @@ RUN = """async ({ text, context, masked, count }) => {
   };
   const found = {};
   for (const { id, task, manifest_url } of await listModels()) {
+    const ghost = task.startsWith("text2text") ? await ghostRun(manifest_url, { dtype: "fp32", contextLength: 20, promptTokens: 9 }) : null;
     const model = await loadModel(manifest_url, { dtype: "fp32", backend: "auto" });
     const refused = await model.embed("text").then(() => "embedded", (error) => error.code);
-    found[id] = { value: await calls[task](model), backend: model.stats.backend, refused };
+    found[id] = { value: await calls[task](model), backend: model.stats.backend, refused, ghost };
     await model.dispose();
   }
   return found;
@@ -133,6 +134,14 @@ def test_encoder_decoders_answer(directories: Path, found: Any, name: str, start
     result = found[f"{name}-text2text-generation"]
     assert result["value"] == answer[1:]
     assert result["backend"] == "wasm"
+
+
+def test_encoder_decoders_have_a_ghost(found: Any) -> None:
+    for name in ("bart", "t5"):
+        ghost = found[f"{name}-text2text-generation"]["ghost"]
+        assert ghost["prefill_tokens_per_s"] > 0
+        assert ghost["decode_tokens_per_s"] > 0
+        assert ghost["peak_memory_bytes"] > 0
 
 
 def test_other_tasks_are_refused(found: Any) -> None:

@@ -31,7 +31,7 @@ const MEASURED_ROWS = 8;
  * the worst case all have one token. An answer follows its text.
  * @type {Record<import("./lower_model.js").LoweredModel["kind"], (limit: number) => {maxRows: number, maxSlots: number}>}
  */
-const SIZES = {
+export const SIZES = {
   decoder: (limit) => ({ maxRows: DECODER_ROWS, maxSlots: limit }),
   encoder: (limit) => ({ maxRows: Math.max(ENCODER_ROWS, limit), maxSlots: Math.max(ENCODER_ROWS, limit) * alignedSlots(1) }),
   "encoder-decoder": (limit) => ({ maxRows: limit, maxSlots: alignedSlots(limit) + limit }),

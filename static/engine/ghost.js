@@ -3,6 +3,7 @@
  * a window of memory that is far more than the caches hold, so that every step reads memory as it will in earnest.
  */
 
+import { SIZES } from "./engine.js";
 import { lowerModel } from "./lower_model.js";
 import { Plan, alignedSlots } from "./plan.js";
 import { DECODER_ROWS } from "./plan_format.js";
@@ -28,42 +29,38 @@ const DECODE_RUNS = 16;
 /**
  * @param {Uint8Array} graph bytes of the `.onnx` file
  * @param {object} options
+ * @param {Uint8Array} [options.encoder] bytes of the graph that reads what `graph` answers
  * @param {WebAssembly.Module} options.module
  * @param {import("./kernels.js").Kernels} options.kernels
  * @param {number} options.threads
  * @param {number} options.contextLength
  * @param {number} options.promptTokens
- * @param {number} options.past tokens in the KV cache while decoding
+ * @param {number} options.past tokens in the KV cache while decoding; of an encoder-decoder those of the text
  * @param {() => number} options.clock milliseconds
  * @param {() => Promise<void>} options.pause lets an abort come through; throws when it has
  * @param {() => import("./thread_pool.js").ThreadHandle} [options.createWorker]
  * @returns {Promise<GhostTimes>}
  * @throws {FeatherweightError} unsupported, out_of_memory
  */
-export async function ghostRun(graph, { module, kernels, threads, contextLength, promptTokens, past, clock, pause, createWorker }) {
-  const real = lowerModel(graph, kernels, { contextLength });
+export async function ghostRun(graph, { encoder, module, kernels, threads, contextLength, promptTokens, past, clock, pause, createWorker }) {
+  const real = lowerModel(graph, kernels, { contextLength, encoder });
   const { model, bytes } = inWindow(real);
   const weights = kernels.memory.allocate(bytes);
   kernels.memory.bytes().fill(FILL, weights, weights + bytes);
-  const decoder = model.kind === "decoder";
-  const maxRows = decoder ? DECODER_ROWS : Math.max(DECODER_ROWS, promptTokens);
-  const maxSlots = decoder ? Math.min(contextLength, model.positions) : alignedSlots(promptTokens);
+  const keeps = model.kind !== "encoder";
+  const limit = Math.min(contextLength, model.positions);
+  const rows = Math.max(DECODER_ROWS, promptTokens);
+  const { maxRows, maxSlots } = keeps ? SIZES[model.kind](limit) : { maxRows: rows, maxSlots: alignedSlots(promptTokens) };
   const plan = new Plan(kernels, model, { weights, maxRows, maxSlots });
   const pool = new ThreadPool(kernels, threads - 1, createWorker);
-  /** @param {number} tokens @param {number} before @returns {number} seconds */
-  const run = (tokens, before) => {
-    const start = clock();
-    for (let done = 0; done < tokens; done += maxRows) {
-      const ids = new Array(Math.min(maxRows, tokens - done)).fill(0);
-      plan.run([{ ids, positions: ids.map((_, at) => before + done + at), slot: 0, past: before + done }], done + ids.length === tokens);
-    }
-    return (clock() - start) / 1000;
-  };
-  /** @param {number} count @param {() => number} time */
-  const middle = async (count, time) => {
+  const { read, write } = RUNS[model.kind](plan, limit);
+  /** @param {number} count @param {() => void} run @returns {Promise<number>} seconds */
+  const middle = async (count, run) => {
     const times = [];
     for (let at = 0; at < count; at++) {
-      times.push(time());
+      const start = clock();
+      run();
+      times.push((clock() - start) / 1000);
       await pause();
     }
     return times.slice(WARM_RUNS).sort((a, b) => a - b)[(count - WARM_RUNS) >> 1];
@@ -71,12 +68,39 @@ export async function ghostRun(graph, { module, kernels, threads, contextLength,
   try {
     await pool.join(module, plan.address);
     pool.use(threads);
-    const prefill = await middle(WARM_RUNS + 3, () => run(promptTokens, 0));
-    const decode = decoder ? await middle(WARM_RUNS + DECODE_RUNS, () => run(1, Math.min(past, maxSlots - 1))) : null;
-    if (decoder) plan.reserveSlots(maxSlots);
+    const prefill = await middle(WARM_RUNS + 3, () => read(promptTokens));
+    const decode = keeps ? await middle(WARM_RUNS + DECODE_RUNS, () => write(past)) : null;
+    if (keeps) plan.reserveSlots(maxSlots);
     return { prefill_s: prefill, decode_s: decode, memory_bytes: kernels.memory.top - bytes + real.weights.bytes };
   } finally {
     pool.stop();
+  }
+}
+
+/**
+ * What a model of each kind does with a prompt, and with a token of the answer after `past` others in the cache.
+ * @type {Record<LoweredModel["kind"], (plan: Plan, limit: number) => {read: (tokens: number) => void, write: (past: number) => void}>}
+ */
+const RUNS = {
+  decoder: (plan, limit) => ({ read: (tokens) => readInRuns(plan, tokens, 0), write: (past) => readInRuns(plan, 1, Math.min(past, limit - 1)) }),
+  encoder: (plan) => ({ read: (tokens) => readInRuns(plan, tokens, 0), write: () => {} }),
+  "encoder-decoder": (plan, limit) => {
+    const { answer } = plan.model;
+    const write = (/** @type {number} */ text) =>
+      void plan.run([{ ids: [0], positions: [0], slot: alignedSlots(text), past: 0, text }], true, { begin: answer });
+    const read = (/** @type {number} */ tokens) => {
+      plan.run([{ ids: new Array(tokens).fill(0), positions: [...Array(tokens).keys()], slot: 0, past: 0 }], false, { end: answer });
+      write(tokens);
+    };
+    return { read, write: (past) => write(Math.min(past, limit)) };
+  },
+};
+
+/** @param {Plan} plan @param {number} tokens @param {number} before */
+function readInRuns(plan, tokens, before) {
+  for (let done = 0; done < tokens; done += plan.maxRows) {
+    const ids = new Array(Math.min(plan.maxRows, tokens - done)).fill(0);
+    plan.run([{ ids, positions: ids.map((_, at) => before + done + at), slot: 0, past: before + done }], done + ids.length === tokens);
   }
 }
 

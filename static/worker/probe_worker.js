@@ -20,18 +20,23 @@ function pauseFor(signal) {
 }
 
 /**
- * Runs a variant's plan over synthetic weights; only its graph is downloaded, which a later load finds in the store.
+ * Runs a variant's plan over synthetic weights; only its graphs are downloaded, which a later load finds in the store.
  * @param {{manifestUrl: string, dtype?: string, threads: number, contextLength: number, promptTokens: number, past: number}} request
  * @param {import("./bridge.js").CallContext} context
  */
 async function ghost({ manifestUrl, dtype, threads, contextLength, promptTokens, past }, { signal }) {
   const manifest = await loadManifest(manifestUrl, { signal });
   const variant = chooseVariant(manifest, dtype);
-  const delivery = await Delivery.open(manifest, [variant.graph], await openStore(), { signal });
+  const graphs = variant.encoder ? [variant.graph, variant.encoder.graph] : [variant.graph];
+  const delivery = await Delivery.open(manifest, graphs, await openStore(), { signal });
   try {
     const shared = globalThis.crossOriginIsolated === true;
-    const [module, graph] = await Promise.all([compileKernels(kernelFile(shared), signal), delivery.read(variant.graph)]);
+    const [module, [graph, encoder]] = await Promise.all([
+      compileKernels(kernelFile(shared), signal),
+      Promise.all(graphs.map((path) => delivery.read(path))),
+    ]);
     return await ghostRun(graph, {
+      encoder,
       module,
       kernels: await instantiateKernels(module, shared),
       threads: shared ? threads : 1,

@@ -39,6 +39,7 @@ export function storeText(context, node) {
 /** Queries over the text that is stored. @param {LoweringContext} context @param {Node} node */
 export function lowerCrossAttention(context, node) {
   const [query, , , bias] = node.inputs;
+  if (!node.detail.place) throw cannotLower(node, "it needs the graph of the encoder beside its own");
   const { causal, distances } = readScoreBias(context, node, bias);
   if (causal || distances) throw cannotLower(node, "its attention_bias is more than padding");
   const heads = headsOf(node);
