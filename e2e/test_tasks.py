@@ -39,7 +39,8 @@ RUN = """async ({ text, context, masked, count }) => {
   };
   const found = {};
   for (const { id, task, manifest_url } of await listModels()) {
-    const ghost = task.startsWith("text2text") ? await ghostRun(manifest_url, { dtype: "fp32", contextLength: 20, promptTokens: 9 }) : null;
+    const answers = task === "text2text-generation";
+    const ghost = answers && (await ghostRun(manifest_url, { dtype: "fp32", contextLength: 20, promptTokens: 9 }));
     const model = await loadModel(manifest_url, { dtype: "fp32", backend: "auto" });
     const refused = await model.embed("text").then(() => "embedded", (error) => error.code);
     found[id] = { value: await calls[task](model), backend: model.stats.backend, refused, ghost };
