@@ -33,8 +33,8 @@ const PIECES = 8;
 
 /** Of the time, to make the kernels fast. */
 const WARM_SHARE = 0.1;
-/** So much longer than the best does a run take on a machine that does nothing else. */
-const USUAL_SPREAD = 1.15;
+/** By so much of the best's time runs may take longer on a machine that does nothing else. */
+const USUAL_EXCESS = 0.3;
 
 /** Thrown where no time is left for another part. */
 class TimeIsUp extends Error {}
@@ -204,7 +204,7 @@ export function shareOfTime(timings) {
       best += done * least;
     }
   }
-  return all > 0 ? Math.min(1, (USUAL_SPREAD * best) / all) : 1;
+  return all > (1 + USUAL_EXCESS) * best ? best / (all - USUAL_EXCESS * best) : 1;
 }
 
 /**
