@@ -49,6 +49,16 @@ def truncated_file(folder: Path) -> Path:
     return source
 
 
+def unknown_type(folder: Path) -> Path:
+    """The same bytes, said to be of a type of llama.cpp's that is not read."""
+    source = write_file(folder, weights())
+    raw = source.read_bytes()
+    name = b"blk.0.ffn_up.weight"
+    at = raw.index(name) + len(name) + 4 + 2 * 8  # the number of dimensions, and two of them
+    source.write_bytes(raw[:at] + (20).to_bytes(4, "little") + raw[at + 4 :])
+    return source
+
+
 def without_tokenizer(folder: Path) -> Path:
     source = write_directory(folder, weights())
     (source / "tokenizer.json").unlink()
@@ -92,6 +102,7 @@ SOURCES: dict[str, tuple[Callable[[Path], Path], str]] = {
         "has no place in the model",
     ),
     "gguf: infinite": (lambda folder: write_file(folder, weights(**{MATRIX: ENDLESS})), "NaN or infinite"),
+    "gguf: wrong dtype": (unknown_type, "has type IQ4_NL"),
     "gguf: missing tensor": (
         lambda folder: write_file(folder, {name: value for name, value in weights().items() if name != NORM}),
         "'blk.1.attn_norm.weight' is missing",

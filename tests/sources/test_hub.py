@@ -47,6 +47,7 @@ class Hub(BaseHTTPRequestHandler):
         names = [
             str(file.relative_to(self.server.directory)) for file in self.server.directory.rglob("*") if file.is_file()
         ]
+        names += self.server.more
         if path.startswith("/api/models/owner/gated"):
             self.answer(403, b"{}", {"X-Error-Code": "GatedRepo"})
         elif path == "/api/models/owner/toy/revision/broken":
@@ -65,7 +66,8 @@ class Hub(BaseHTTPRequestHandler):
             self.answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
 
     def sibling(self, name: str) -> dict[str, Any]:
-        size = {"size": (self.server.directory / name).stat().st_size} if "blobs=" in self.path else {}
+        known = name not in self.server.more
+        size = {"size": (self.server.directory / name).stat().st_size if known else 1} if "blobs=" in self.path else {}
         return {"rfilename": name, **size}
 
     def answer_file(self, name: str) -> None:
@@ -76,7 +78,7 @@ class Hub(BaseHTTPRequestHandler):
         if name == self.server.lost:
             self.answer(404, b"{}", {"X-Error-Code": "EntryNotFound"})
             return
-        content = (self.server.directory / name).read_bytes()
+        content = b"stolen" if "stolen" in name else (self.server.directory / name).read_bytes()
         headers = {
             "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
             "X-Repo-Commit": COMMIT,
@@ -97,7 +99,7 @@ class Hub(BaseHTTPRequestHandler):
         self.answer(206 if start else 200, content[start:], headers)
 
     def tree_entry(self, name: str) -> dict[str, Any]:
-        content = (self.server.directory / name).read_bytes()
+        content = b"stolen" if "stolen" in name else (self.server.directory / name).read_bytes()
         return {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
 
     def answer_json(self, value: Any) -> None:
@@ -116,7 +118,7 @@ class Hub(BaseHTTPRequestHandler):
 def hub(checkpoint_directory: Path) -> Iterator[ThreadingHTTPServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.directory, server.sent, server.cut, server.lost = checkpoint_directory, [], "", ""
-    server.released = None
+    server.released, server.more = None, []
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -259,3 +261,17 @@ def test_a_killed_download_goes_on_with_the_files_that_were_complete(hub, resolv
     before = sorted(hub.sent)
     assert resolve_from_hub("owner/toy")[0] == "toy"
     assert sorted(hub.sent) == sorted([*before, "model.safetensors"])
+
+
+def test_rejects_weights_that_the_repository_holds_only_in_part(hub, resolve_from_hub):
+    with (hub.directory / "model.safetensors").open("r+b") as file:
+        file.truncate((hub.directory / "model.safetensors").stat().st_size - 4)
+    assert "the file is truncated" in resolve_from_hub("owner/toy")
+
+
+def test_stores_nothing_under_a_name_that_leads_out(hub, resolve_from_hub, tmp_path):
+    hub.more = ["model-/../../../../../../stolen-of-1.safetensors"]
+    said = resolve_from_hub("owner/toy")
+    assert "Invalid filename" in said
+    assert "\n" not in said
+    assert not list(tmp_path.rglob("stolen*"))
