@@ -12,6 +12,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 
 from e2e.conftest import MINILM, SMOLLM2, serving
 
+expect.set_options(timeout=120_000)
 IMPORT = "const fw = await import('/static/featherweight.js');"
 PROBE_LIMIT_BYTES = 2_000_000
 PROBE_LIMIT_S = 2
