@@ -23,6 +23,8 @@ import { absolute, probeWorker, storeWorker } from "./worker/clients.js";
 
 const RATES_KEY = "rates";
 const RECEIPTS_KEY = "receipts";
+/** Backends whose speed is predicted. */
+const PREDICTED = ["wasm", "ort-webgpu"];
 /** Answers, and texts of encoders, that are shorter than this say little about speed. */
 const LEAST_TOKENS = 16;
 
@@ -37,22 +39,24 @@ const LEAST_TOKENS = 16;
 export async function probeDevice({ signal, fresh = false, measure = true } = {}) {
   const [facts, build] = await Promise.all([deviceFacts({ signal }), kernelsBuild()]);
   const { threads, crossOriginIsolated: isolated, wasm } = facts;
-  const conditions = { threads, isolated, wasm, browser: navigator.userAgent, build };
+  const gpu = facts.webgpu && `${facts.webgpu.vendor} ${facts.webgpu.architecture}`;
+  const conditions = { threads, isolated, wasm, gpu, browser: navigator.userAgent, build };
   const kept = fresh ? null : ratesThatHold(recall(RATES_KEY), conditions, Date.now());
   if (kept || !measure || !wasm.simd) return { ...facts, rates: kept };
-  const rates = await measuredRates(threads, signal);
+  const rates = await measuredRates(facts, signal);
   if (rates) remember(RATES_KEY, { conditions, at: Date.now(), rates });
   return { ...facts, rates };
 }
 
 /**
  * What the worker has told when its time is up; it ends then, in whatever it is.
- * @param {number} hardwareThreads
+ * @param {Device} facts
  * @param {AbortSignal} [signal]
  * @returns {Promise<import("./device/rates.js").Rates | null>}
  */
-async function measuredRates(hardwareThreads, signal) {
+async function measuredRates({ threads, webgpu }, signal) {
   const worker = probeWorker();
+  const gpu = webgpu !== null && !webgpu.isFallback;
   /** @type {import("./device/rates.js").Rates | null} */
   let last = null;
   /** @type {(timeIsUp?: undefined) => void} */
@@ -66,7 +70,7 @@ async function measuredRates(hardwareThreads, signal) {
     last = rates;
   };
   try {
-    const call = worker.call("measure", { threads: defaultThreads(hardwareThreads) }, { onEvent });
+    const call = worker.call("measure", { threads: defaultThreads(threads), gpu }, { onEvent });
     call.catch(() => {}); // it may end after its time
     await Promise.race([call, stopped]);
   } catch (error) {
@@ -176,9 +180,9 @@ export async function shareRun(receipt, device) {
 export async function writeReceipt({ manifestUrl, dtype, contextLength }, stats) {
   const { backend, threads, texts, prompt_tokens: promptTokens, generated_tokens: generated } = stats;
   const decodes = stats.time_to_first_token_s !== null;
-  if (backend !== "wasm" || (decodes ? generated : promptTokens) < LEAST_TOKENS || stats.cached_tokens > 0) return null;
+  if (!PREDICTED.includes(backend) || (decodes ? generated : promptTokens) < LEAST_TOKENS || stats.cached_tokens > 0) return null;
   const device = await probeDevice({ measure: false });
-  if (!device.rates) return null;
+  if (!device.rates || (backend === "ort-webgpu" && !device.rates.gpu)) return null;
   const manifest = await loadManifest(manifestUrl);
   if (manifest.model.kvCache && !decodes) return null;
   const variant = manifest.variant(dtype);
@@ -187,7 +191,7 @@ export async function writeReceipt({ manifestUrl, dtype, contextLength }, stats)
     manifest,
     variant,
     rates: device.rates,
-    workload: { threads, contextLength, promptTokens, texts, past: promptTokens + (generated >> 1) },
+    workload: { backend, threads, contextLength, promptTokens, texts, past: promptTokens + (generated >> 1) },
     remainingBytes: stats.download_bytes,
     downloadBytesPerSecond: device.rates.download_bytes_per_s,
   });

@@ -34,6 +34,29 @@ class ThreadRates:
 
 
 @dataclass(frozen=True)
+class GpuRates:
+    """What was measured on a GPU: seconds of a dispatch and of a call, bytes and multiply-adds a second."""
+
+    step_s: float
+    call_s: float
+    bytes_per_s: float
+    macs_per_s: float
+
+    def as_threads(self, processor: ThreadRates) -> ThreadRates:
+        """The same in the form of a processor's: one rate for all matrices, a dispatch for a step."""
+        rate = {"bytes_per_s": self.bytes_per_s, "macs_per_s": self.macs_per_s}
+        return ThreadRates(
+            threads=1,
+            linear={"linear_float": rate},
+            attention=rate,
+            elementwise_bytes_per_s=self.bytes_per_s,
+            step_s=self.step_s,
+            call_s=processor.call_s + self.call_s,
+            logit_s=processor.logit_s,
+        )
+
+
+@dataclass(frozen=True)
 class Rates:
     """What was measured on a device; see static/device/rates.js."""
 
@@ -41,6 +64,7 @@ class Rates:
     start_s: float
     stored_bytes_per_s: float
     download_bytes_per_s: float | None
+    gpu: GpuRates | None
 
     def of(self, threads: int) -> ThreadRates:
         """Rates for a thread count: those of the largest measured one that is not above it."""
@@ -56,6 +80,7 @@ class Device:
     simd: bool
     hardware_gpu: bool
     gpu_features: frozenset[str]
+    gpu_binding_bytes: float
     free_bytes: int | None
     downlink_mbps: float | None
     memory_gib: float | None
@@ -93,6 +118,7 @@ def parse_device(profile: dict[str, Any]) -> Device:
         simd=profile["wasm"]["simd"],
         hardware_gpu=webgpu is not None and not webgpu["is_fallback"],
         gpu_features=frozenset(webgpu["features"] if webgpu else ()),
+        gpu_binding_bytes=webgpu["limits"]["max_storage_buffer_binding_size"] if webgpu else 0,
         free_bytes=storage["quota_bytes"] - storage["usage_bytes"] if storage else None,
         downlink_mbps=connection["downlink_mbps"] if connection else None,
         memory_gib=profile["device_memory_gib"],
@@ -101,6 +127,7 @@ def parse_device(profile: dict[str, Any]) -> Device:
             start_s=rates["start_s"],
             stored_bytes_per_s=rates["stored_bytes_per_s"],
             download_bytes_per_s=rates["download_bytes_per_s"],
+            gpu=GpuRates(**rates["gpu"]) if rates.get("gpu") else None,
         )
         if rates
         else None,

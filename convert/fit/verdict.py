@@ -98,16 +98,18 @@ def fit_variant(
     prompt = min(prompt_tokens, context)
     count = (threads or default_threads(device.threads)) if device.parallel else 1
     plan = Plan(str(variant.dtype), backend, count, context, prompt, prompt)
-    own = _backend(backend, device, variant) == "wasm"
-    raw = _raw(device.rates, manifest, variant, plan) if own and device.rates else None
-    intervals = {name: _interval(value, name) for name, value in raw.items()} if raw else dict.fromkeys(METRICS)
+    taken = _backend(backend, device, variant)
+    own = taken == "wasm"
+    raw = _raw(device.rates, manifest, variant, plan, taken) if device.rates else None
+    # No runs on GPUs have been published: how far off their predictions are is not known.
+    intervals = {name: _interval(value, name) for name, value in raw.items()} if raw and own else dict.fromkeys(METRICS)
     need = _need(variant, room_for(model, variant, context), own)
     limit, basis = _memory_limit(device)
     size = variant.download_bytes
     room = device.free_bytes
     return Weighing(
         supported=device.simd and need <= limit and (room is None or size <= room),
-        smooth=_is_smooth(raw) if raw else None,
+        smooth=_is_smooth(raw) if raw and own else None,
         download={"bytes": size, "remaining_bytes": size, "seconds": _download_seconds(size, device)},
         memory={"need": need, "limit": limit, "basis": basis},
         storage={"need": size, "available": room},
@@ -134,13 +136,20 @@ def conformal_factor(scores: list[float], coverage: float = COVERAGE) -> float:
     return exp(ordered[rank - 1] if rank <= len(ordered) else 2 * ordered[-1])
 
 
-def _raw(rates: Rates, manifest: Manifest, variant: Variant, plan: Plan) -> dict[str, float | None]:
-    model, cost, measured = manifest.model, variant.cost, rates.of(plan.threads)
+def _raw(
+    rates: Rates, manifest: Manifest, variant: Variant, plan: Plan, backend: str
+) -> dict[str, float | None] | None:
+    model, cost, own = manifest.model, variant.cost, backend == "wasm"
+    measured = rates.of(plan.threads)
+    if not own:
+        if backend != "ort-webgpu" or rates.gpu is None:
+            return None
+        measured = rates.gpu.as_threads(rates.by_threads[0])
     size = variant.download_bytes
     download = size / rates.download_bytes_per_s if rates.download_bytes_per_s else None
     found: dict[str, float | None] = {
-        "load_s": None if download is None else max(download, start_seconds(size, rates)),
-        "peak_memory_bytes": engine_bytes(variant, room_for(model, variant, plan.context_length)),
+        "load_s": None if download is None or not own else max(download, start_seconds(size, rates)),
+        "peak_memory_bytes": engine_bytes(variant, room_for(model, variant, plan.context_length)) if own else None,
     }
     if not model.kv_cache:
         seconds = encode_seconds(cost, measured, plan.prompt_tokens)
@@ -191,7 +200,9 @@ def _backend(asked: str, device: Device, variant: Variant) -> str:
     if asked != "auto":
         return asked
     half = variant.dtype in {Dtype.FP16, Dtype.Q4F16}
+    head = max((work.bytes for name, work in variant.cost.per_token.items() if name.startswith("head_")), default=0)
     able = variant.encoder is None and (not half or "shader-f16" in device.gpu_features)
+    able = able and head <= device.gpu_binding_bytes
     return "ort-webgpu" if device.hardware_gpu and able else "wasm"
 
 

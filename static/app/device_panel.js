@@ -68,7 +68,7 @@ function describeDevice({ threads, crossOriginIsolated, wasm, deviceMemoryGib, w
     processor: parallel || threads === 1 ? `${threads} ${threads === 1 ? "thread" : "threads"}` : `1 of ${threads} threads`,
     speed: rates ? describeSpeed(rates) : "not measured yet",
     memory: deviceMemoryGib === null ? "not told" : `${deviceMemoryGib} GB or more`,
-    graphics: webgpu ? (webgpu.isFallback ? "WebGPU in software" : gpuName(webgpu)) : "no WebGPU",
+    graphics: webgpu ? (webgpu.isFallback ? "WebGPU in software" : gpuName(webgpu, rates?.gpu)) : "no WebGPU",
     storage: storage ? formatBytes(Math.max(0, storage.quotaBytes - storage.usageBytes)) : "not told",
   };
 }
@@ -80,10 +80,10 @@ function describeSpeed({ by_threads: byThreads }) {
   return `${formatRate(bytes / 1e9)} GB/s, ${formatRate(macs / 1e9)} GMAC/s`;
 }
 
-/** @param {NonNullable<Device["webgpu"]>} webgpu */
-function gpuName({ vendor, architecture }) {
+/** @param {NonNullable<Device["webgpu"]>} webgpu @param {import("../device/gpu_meter.js").GpuRates | null} [rates] */
+function gpuName({ vendor, architecture }, rates) {
   const name = [vendor, architecture].filter(Boolean).join(" ");
-  return name ? `WebGPU, ${name}` : "WebGPU";
+  return ["WebGPU", name, rates ? `${formatRate(rates.bytes_per_s / 1e9)} GB/s` : ""].filter(Boolean).join(", ");
 }
 
 /** @param {Device} device */

@@ -11,7 +11,8 @@ import { FeatherweightError } from "../errors.js";
  * What the choice depends on.
  * @typedef {object} BackendFacts
  * @property {boolean} simd
- * @property {{isFallback: boolean, features: readonly string[]} | null} webgpu null without an adapter
+ * @property {{isFallback: boolean, features: readonly string[], limits: {maxStorageBufferBindingSize: number}} | null} webgpu null
+ *   without an adapter
  */
 
 /**
@@ -30,6 +31,11 @@ const HALF_PRECISION = ["fp16", "q4f16"];
  */
 const UNRELIABLE = "attention over an encoder's states fails now and then on this runtime's GPU kernels";
 
+/** The matrix over the vocabulary, the largest of a model; 0 without one. @param {Variant} variant */
+function headBytes({ cost }) {
+  return Math.max(0, ...Object.entries(cost.perToken).map(([name, { bytes }]) => (name.startsWith("head_") ? bytes : 0)));
+}
+
 /** In the order in which "auto" tries them. @type {readonly Row[]} */
 const ROWS = [
   {
@@ -39,6 +45,9 @@ const ROWS = [
       const half = HALF_PRECISION.includes(variant.dtype);
       if (half && !facts.webgpu.features.includes("shader-f16")) return "this GPU has no 16-bit floats (shader-f16)";
       if (variant.encoder) return UNRELIABLE;
+      const head = headBytes(variant);
+      const most = facts.webgpu.limits.maxStorageBufferBindingSize;
+      if (head > most) return `its output matrix has ${Math.round(head / 1e6)} MB, and the GPU takes ${Math.round(most / 1e6)} MB at once`;
       return null;
     },
     // A software adapter is right but slower than WebAssembly: only for those who ask for it by name.
@@ -86,4 +95,14 @@ export function chooseBackends(name, facts, variant, rows = ROWS) {
     backend: name,
     dtype: variant.dtype,
   });
+}
+
+/**
+ * Why a backend cannot run a variant here; null if it can.
+ * @param {string} name
+ * @param {BackendFacts} facts
+ * @param {Variant} variant
+ */
+export function obstacleTo(name, facts, variant) {
+  return ROWS.find((row) => row.name === name)?.obstacle(facts, variant) ?? null;
 }

@@ -7,11 +7,11 @@
 
 /**
  * @param {Weighing} weighing
- * @param {{device: Device, runs: boolean, fitsMemory: boolean, fitsStorage: boolean, hint: string | null, presentBytes: number}} facts
+ * @param {{device: Device, taken: string, gpuObstacle: string | null, runs: boolean, fitsMemory: boolean, fitsStorage: boolean, hint: string | null, presentBytes: number}} facts
  * @returns {string[]}
  */
-export function explain(weighing, { device, runs, fitsMemory, fitsStorage, hint, presentBytes }) {
-  const { memory, download, storage, plan, decode_tokens_per_s: decode, ttft_s: first, basis } = weighing;
+export function explain(weighing, { device, taken, gpuObstacle, runs, fitsMemory, fitsStorage, hint, presentBytes }) {
+  const { memory, download, storage, plan, decode_tokens_per_s: decode, ttft_s: first, basis, expected } = weighing;
   const why = [];
   if (!runs) why.push("This browser is too old: it has no WebAssembly SIMD.");
   why.push(
@@ -31,11 +31,19 @@ export function explain(weighing, { device, runs, fitsMemory, fitsStorage, hint,
   if (device.rates && device.rates.share_of_time < 1) {
     why.push(`While it was measured, other programs or a limit took ${Math.round(100 * (1 - device.rates.share_of_time))} % of the processor's time.`);
   }
+  if (device.webgpu?.isFallback) why.push("Its WebGPU is a software renderer, slower than WebAssembly: models run on the processor unless you choose otherwise.");
+  else if (device.webgpu && gpuObstacle && plan.backend !== "wasm") why.push(`The GPU does not run this: ${gpuObstacle}.`);
   if (download.seconds === null) why.push("How long the download takes is not known.");
   if (first && decode) {
     why.push(`An answer to ${plan.prompt_tokens} tokens begins after ${span(first)} s and goes on at ${span(decode)} tokens a second (${BASES[basis]}).`);
   } else if (first) {
     why.push(`A text of ${plan.prompt_tokens} tokens takes ${span(first)} s (${BASES[basis]}).`);
+  } else if (expected) {
+    const rate = expected.decode_tokens_per_s;
+    const gives = rate ? `${round(rate)} tokens a second` : `${round(expected.time_to_first_token_s ?? 0)} s for ${plan.prompt_tokens} tokens`;
+    why.push(`By what was measured on this GPU it gives about ${gives}; no runs have told yet how far off that is.`);
+  } else if (taken === "ort-webgpu" && device.rates) {
+    why.push("Speed is not predicted for this GPU, which was not measured.");
   } else {
     why.push(device.rates ? "Speed is predicted for the project's own engine only." : "Speed was not measured on this device.");
   }
@@ -64,8 +72,12 @@ const BASES = {
 
 /** @param {[number, number]} bounds */
 function span([low, high]) {
-  const digits = (/** @type {number} */ value) => (value < 10 ? value.toFixed(value < 1 ? 2 : 1) : String(Math.round(value)));
-  return `${digits(low)} to ${digits(high)}`;
+  return `${round(low)} to ${round(high)}`;
+}
+
+/** @param {number} value */
+function round(value) {
+  return value < 10 ? value.toFixed(value < 1 ? 2 : 1) : String(Math.round(value));
 }
 
 /** @param {number} bytes */

@@ -1,6 +1,6 @@
 /** Owns the weighing of one variant against a device: pure functions from facts; nothing is measured or fetched here. */
 
-import { chooseBackends } from "../backends/registry.js";
+import { chooseBackends, obstacleTo } from "../backends/registry.js";
 import { RUNTIME_BYTES, engineBytes, ortPeakBytes, roomFor } from "./cost_model.js";
 import { explain } from "./explanation.js";
 import { METRICS, predictFrom, rawPrediction } from "./prediction.js";
@@ -88,10 +88,11 @@ export function fitVariant({
   const threads = parallel ? (askedThreads ?? defaultThreads(device.threads)) : 1;
   const remaining = Math.max(0, variant.downloadBytes - presentBytes);
   const plan = { dtype: variant.dtype, backend, threads, context_length: context, prompt_tokens: prompt, past_tokens: prompt };
-  const own = backendFor(backend, device, variant) === "wasm";
+  const taken = backendFor(backend, device, variant);
+  const own = taken === "wasm";
   const room = roomFor(model, variant, context);
-  const raw = own ? rawFor({ device, manifest, variant, remaining }, plan, ghost) : null;
-  const predictions = raw && predictFrom(raw, receipts, { id: model.id, dtype: variant.dtype, backend: "wasm", threads });
+  const raw = own || (taken === "ort-webgpu" && device.rates?.gpu) ? rawFor({ device, manifest, variant, remaining }, { ...plan, backend: taken }, own ? ghost : null) : null;
+  const predictions = raw && predictFrom(raw, receipts, { id: model.id, dtype: variant.dtype, backend: taken, threads });
 
   const need = Math.round(own ? RUNTIME_BYTES + (predictions?.peak_memory_bytes?.expected ?? engineBytes(variant, room)) : ortPeakBytes(variant, room.cacheTokens));
   const { limit, basis, hint } = memoryLimit(device);
@@ -107,9 +108,9 @@ export function fitVariant({
     download: { bytes: variant.downloadBytes, remaining_bytes: remaining, seconds },
     memory: { need, limit, basis },
     storage: { need: remaining, available },
-    load_s: predictions?.load_s?.interval ?? null,
-    ttft_s: predictions?.time_to_first_token_s?.interval ?? null,
-    decode_tokens_per_s: predictions?.decode_tokens_per_s?.interval ?? null,
+    load_s: known(predictions?.load_s),
+    ttft_s: known(predictions?.time_to_first_token_s),
+    decode_tokens_per_s: known(predictions?.decode_tokens_per_s),
     expected: predictions && /** @type {Record<Metric, number | null>} */ (
       Object.fromEntries(METRICS.map((metric) => [metric, predictions[metric]?.expected ?? null]))
     ),
@@ -117,7 +118,7 @@ export function fitVariant({
     plan,
     why: /** @type {string[]} */ ([]),
   };
-  verdict.why = explain(verdict, { device, runs, fitsMemory, fitsStorage, hint, presentBytes });
+  verdict.why = explain(verdict, { device, taken, gpuObstacle: obstacleTo("ort-webgpu", { simd: runs, webgpu: device.webgpu }, variant), runs, fitsMemory, fitsStorage, hint, presentBytes });
   return verdict;
 }
 
@@ -144,13 +145,19 @@ function rawFor({ device, manifest, variant, remaining }, plan, ghost) {
     rates: device.rates,
     remainingBytes: remaining,
     downloadBytesPerSecond: device.rates.download_bytes_per_s,
-    workload: { threads: plan.threads, contextLength: plan.context_length, promptTokens: plan.prompt_tokens, past: plan.past_tokens },
+    workload: { backend: plan.backend, threads: plan.threads, contextLength: plan.context_length, promptTokens: plan.prompt_tokens, past: plan.past_tokens },
   });
   return ghost ? { ...raw, ...Object.fromEntries(Object.entries(ghost).filter(([, value]) => value !== null)) } : raw;
 }
 
-/** @param {Predictions} predictions */
+/** An interval without an end is none. @param {import("./prediction.js").Prediction | null} [prediction] */
+function known(prediction) {
+  return prediction && Number.isFinite(prediction.interval[1]) ? prediction.interval : null;
+}
+
+/** @param {Predictions} predictions @returns {boolean | null} null where nobody knows how far off they are */
 function isSmooth({ time_to_first_token_s: first, decode_tokens_per_s: decode }) {
+  if (!known(first)) return null;
   const limit = decode ? SMOOTH_FIRST_TOKEN_S.decoder : SMOOTH_FIRST_TOKEN_S.encoder;
   return (first?.expected ?? Infinity) <= limit && (!decode || decode.expected >= SMOOTH_TOKENS_PER_S);
 }

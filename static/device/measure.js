@@ -3,6 +3,7 @@
 import { compileKernels } from "../backends/wasm.js";
 import { instantiateKernels, kernelFile } from "../engine/kernels.js";
 import { RateMeter } from "../engine/rate_meter.js";
+import { GpuMeter } from "./gpu_meter.js";
 import { PROBE_MS } from "./rates.js";
 import { argmax } from "../text/sampler.js";
 
@@ -11,6 +12,8 @@ import { argmax } from "../text/sampler.js";
 /** What the kernels get of it: the download comes behind them. */
 const KERNELS_END_MS = 1450;
 const DOWNLOAD_MS = 350;
+/** What a GPU gets of the kernels' time. */
+const GPU_MS = 200;
 const DOWNLOAD_BYTES = 1 << 20;
 /** A file of this server that is large enough to be asked for a part of. */
 const SAMPLE = new URL("../vendor/onnxruntime-web/ort-wasm-simd-threaded.wasm", import.meta.url);
@@ -30,6 +33,7 @@ const START_SECONDS = 0.11;
  * runs at that moment.
  * @param {object} options
  * @param {number} options.threads
+ * @param {boolean} options.gpu whether there is one worth timing
  * @param {() => Promise<void>} options.pause lets an abort come through; throws when it has
  * @param {AbortSignal} options.signal
  * @param {() => void} options.onStart the code is here, the time begins
@@ -37,14 +41,14 @@ const START_SECONDS = 0.11;
  * @returns {Promise<void>}
  * @throws {FeatherweightError} not_found: the kernels are not built; out_of_memory; aborted
  */
-export async function measureRates({ threads, pause, signal, onStart, onRates }) {
+export async function measureRates({ threads, gpu, pause, signal, onStart, onRates }) {
   const clock = () => performance.now();
   const opened = clock();
   const shared = globalThis.crossOriginIsolated === true;
   const module = await compileKernels(kernelFile(shared), signal);
   const kernels = await instantiateKernels(module, shared);
   const compiled = (clock() - opened) / 1000;
-  const meter = await RateMeter.open({ module, kernels, threads: shared ? threads : 1 });
+  const [meter, gpuMeter] = await Promise.all([RateMeter.open({ module, kernels, threads: shared ? threads : 1 }), gpu ? openGpu() : null]);
   onStart();
   const started = clock();
   /** @param {Omit<Rates, "probe_s">} rates */
@@ -59,7 +63,7 @@ export async function measureRates({ threads, pause, signal, onStart, onRates })
     /** @type {Omit<Rates, "probe_s"> | null} */
     let rates = null;
     await meter.measure({
-      deadline: started + KERNELS_END_MS,
+      deadline: started + KERNELS_END_MS - (gpuMeter ? GPU_MS : 0),
       latest: started + PROBE_MS,
       clock,
       pause,
@@ -72,14 +76,36 @@ export async function measureRates({ threads, pause, signal, onStart, onRates })
           start_s: START_SECONDS + compiled,
           stored_bytes_per_s: 1 / (1 / hashed + 1 / FILE_BYTES_PER_S + REPACK_MACS / by_threads[0].linear.linear_8bit.macs_per_s),
           download_bytes_per_s: null,
+          gpu: null,
         };
         tell(rates);
       },
     });
-    if (rates) tell({ .../** @type {Omit<Rates, "probe_s">} */ (rates), download_bytes_per_s: await downloadRate(clock, started + PROBE_MS, signal) });
+    if (!rates) return;
+    const measured = /** @type {Omit<Rates, "probe_s">} */ (rates);
+    if (gpuMeter) measured.gpu = await gpuMeter.measure(started + KERNELS_END_MS, clock).catch(withoutGpu);
+    tell(measured);
+    tell({ ...measured, download_bytes_per_s: await downloadRate(clock, started + PROBE_MS, signal) });
   } finally {
     meter.close();
+    gpuMeter?.close();
   }
+}
+
+/** @returns {Promise<GpuMeter | null>} null where the GPU refuses */
+async function openGpu() {
+  try {
+    const adapter = await /** @type {any} */ (navigator).gpu?.requestAdapter();
+    return adapter ? await GpuMeter.open(adapter) : null;
+  } catch (error) {
+    return withoutGpu(error);
+  }
+}
+
+/** @param {unknown} error */
+function withoutGpu(error) {
+  console.warn("The GPU's speed could not be measured:", error);
+  return null;
 }
 
 /** Seconds for each entry of the vocabulary when a token is chosen. @param {() => number} clock */

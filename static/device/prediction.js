@@ -3,7 +3,7 @@
 import { decodeSeconds, encodeSeconds, engineBytes, firstTokenSeconds, roomFor, startSeconds } from "./cost_model.js";
 import { PUBLISHED_SCORES } from "./calibration.js";
 import { conformalFactor, interval, score } from "./intervals.js";
-import { ratesFor } from "./rates.js";
+import { gpuRates, ratesFor } from "./rates.js";
 
 /**
  * @typedef {import("../manifest/manifest.js").Manifest} Manifest
@@ -24,6 +24,7 @@ export const METRICS = Object.freeze(
 /**
  * What a run is asked to do.
  * @typedef {object} Workload
+ * @property {string} [backend] "wasm" (our engine) by default, or "ort-webgpu" where the GPU was measured
  * @property {number} threads
  * @property {number} contextLength tokens that the KV cache may come to hold
  * @property {number} promptTokens of all texts
@@ -41,15 +42,16 @@ const ENOUGH_RECEIPTS = 3;
  */
 export function rawPrediction({ manifest, variant, rates, workload, remainingBytes, downloadBytesPerSecond }) {
   const { model } = manifest;
-  const { threads, contextLength, promptTokens, past, texts = 1 } = workload;
-  const measured = ratesFor(rates, threads);
+  const { backend = "wasm", threads, contextLength, promptTokens, past, texts = 1 } = workload;
+  const own = backend === "wasm";
+  const measured = (own ? null : gpuRates(rates)) ?? ratesFor(rates, threads);
   const { cost } = variant;
   const ready = startSeconds(variant, rates);
   const download = remainingBytes === 0 ? 0 : downloadBytesPerSecond ? remainingBytes / downloadBytesPerSecond : null;
   const shared = {
     // Weights are repacked while they arrive: the slower of the two decides.
-    load_s: download === null ? null : Math.max(download, ready),
-    peak_memory_bytes: engineBytes(variant, roomFor(model, variant, contextLength)),
+    load_s: download === null || !own ? null : Math.max(download, ready),
+    peak_memory_bytes: own ? engineBytes(variant, roomFor(model, variant, contextLength)) : null,
   };
   if (!model.kvCache) {
     const seconds = encodeSeconds(cost, measured, { texts, tokens: promptTokens / texts });
@@ -79,7 +81,7 @@ export function rawPrediction({ manifest, variant, rates, workload, remainingByt
  * @returns {Predictions}
  */
 export function predictFrom(raw, receipts, run) {
-  const sameKind = receipts.filter((receipt) => isOfEncoder(receipt.raw) === isOfEncoder(raw));
+  const sameKind = receipts.filter((receipt) => isOfEncoder(receipt.raw) === isOfEncoder(raw) && isOfGpu(receipt) === isOfGpu(run));
   const sameWay = sameKind.filter(({ backend, threads }) => backend === run.backend && threads === run.threads);
   const sameModel = sameWay.filter(({ model, dtype }) => model === run.id && dtype === run.dtype);
   /** @param {Metric} metric @returns {Prediction | null} */
@@ -88,9 +90,14 @@ export function predictFrom(raw, receipts, run) {
     if (value === null) return null;
     const expected = value * correction(metric, sameModel, sameWay);
     const own = sameKind.flatMap(({ predicted, measured }) => pairOf(predicted[metric]?.expected, measured[metric], score));
-    return { expected, interval: interval(expected, conformalFactor([...PUBLISHED_SCORES[metric], ...own])) };
+    return { expected, interval: interval(expected, conformalFactor([...(isOfGpu(run) ? [] : PUBLISHED_SCORES[metric]), ...own])) };
   };
   return /** @type {Predictions} */ (Object.fromEntries(METRICS.map((metric) => [metric, predict(metric)])));
+}
+
+/** No runs on GPUs have been published. @param {{backend: string}} run */
+function isOfGpu({ backend }) {
+  return backend === "ort-webgpu";
 }
 
 /** Encoders write nothing: theirs are other errors than decoders'. @param {Record<Metric, number | null>} raw */

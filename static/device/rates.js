@@ -27,6 +27,7 @@
  * @property {number} start_s compiling, starting threads, reading the graph
  * @property {number} stored_bytes_per_s reading, verifying and repacking what is stored
  * @property {number | null} download_bytes_per_s from this server; null where it was not known in time
+ * @property {import("./gpu_meter.js").GpuRates | null} [gpu] null without one, and where it is a software renderer
  * @property {number} probe_s how long the probe took
  */
 
@@ -36,6 +37,7 @@
  * @property {number} threads
  * @property {boolean} isolated
  * @property {import("./probe.js").WasmFeatures} wasm
+ * @property {string | null} gpu its vendor and architecture
  * @property {string} browser the user agent
  * @property {string | null} build of the kernels; null where the server cannot be asked, and then any will do
  */
@@ -76,4 +78,16 @@ export function ratesThatHold(kept, conditions, now) {
 export function ratesFor(rates, threads) {
   const [first, ...others] = rates.by_threads;
   return others.findLast((entry) => entry.threads <= threads) ?? first;
+}
+
+/**
+ * A GPU's rates in the form of the processor's: one rate for all matrices, a dispatch for a step.
+ * @param {Rates} rates
+ * @returns {ThreadRates | null} null where there are none
+ */
+export function gpuRates({ gpu, by_threads: [{ call_s, logit_s }] }) {
+  if (!gpu) return null;
+  const rate = { bytes_per_s: gpu.bytes_per_s, macs_per_s: gpu.macs_per_s };
+  const shared = { step_s: gpu.step_s, call_s: call_s + gpu.call_s, logit_s };
+  return { threads: 1, linear: { linear_float: rate }, attention: rate, elementwise_bytes_per_s: gpu.bytes_per_s, ...shared };
 }

@@ -53,8 +53,8 @@ async function ghost({ manifestUrl, dtype, threads, contextLength, promptTokens,
 
 serve(
   {
-    measure: ({ threads }, { signal, emit }) =>
-      measureRates({ threads, signal, pause: pauseFor(signal), onStart: () => emit({ rates: null }), onRates: (rates) => emit({ rates }) }),
+    measure: ({ threads, gpu }, { signal, emit }) =>
+      measureRates({ threads, gpu, signal, pause: pauseFor(signal), onStart: () => emit({ rates: null }), onRates: (rates) => emit({ rates }) }),
     ghost,
   },
   /** @type {any} */ (globalThis),

@@ -95,6 +95,11 @@ RATES = {
         for threads, gain in ((1, 1.0), (2, 1.83), (4, 3.1))
     ],
 }
+GPU = {
+    "is_fallback": False,
+    "features": [],
+    "limits": {"max_buffer_size": 268435456, "max_storage_buffer_binding_size": 268435456},
+}
 PROFILES: dict[str, dict[str, Any]] = {
     "laptop": {"threads": 6, "cross_origin_isolated": True, "device_memory_gib": 8, "rates": RATES, "gpu": None},
     "phone": {"threads": 8, "cross_origin_isolated": False, "device_memory_gib": 2, "rates": RATES, "gpu": None},
@@ -103,7 +108,14 @@ PROFILES: dict[str, dict[str, Any]] = {
         "cross_origin_isolated": True,
         "device_memory_gib": None,
         "rates": None,
-        "gpu": {"is_fallback": False, "features": []},
+        "gpu": GPU,
+    },
+    "desktop": {
+        "threads": 12,
+        "cross_origin_isolated": True,
+        "device_memory_gib": 32,
+        "rates": {**RATES, "gpu": {"step_s": 6e-6, "call_s": 4e-4, "bytes_per_s": 3.1e11, "macs_per_s": 4.2e12}},
+        "gpu": GPU,
     },
 }
 CASES: list[dict[str, Any]] = [

@@ -4,10 +4,12 @@ import { FeatherweightError } from "../../../static/errors.js";
 import { toFeatherweightError } from "../../../static/backends/ort_errors.js";
 import { chooseBackends } from "../../../static/backends/registry.js";
 
-const GPU = { isFallback: false, features: ["shader-f16"] };
+const LIMITS = { maxBufferSize: 2 ** 28, maxStorageBufferBindingSize: 2 ** 27 };
+const GPU = { isFallback: false, features: ["shader-f16"], limits: LIMITS };
+const COST = { perToken: { linear_4bit: { bytes: 2 ** 30, macs: 2 ** 31 }, head_8bit: { bytes: 2 ** 25, macs: 2 ** 25 } } };
 /** The choice among the backends on onnxruntime-web; other rows come and go without these tests. */
 const names = (name, facts, dtype = "q4") =>
-  chooseBackends(name, { simd: true, webgpu: null, ...facts }, { dtype })
+  chooseBackends(name, { simd: true, webgpu: null, ...facts }, { dtype, cost: COST })
     .map((row) => row.name)
     .filter((found) => found.startsWith("ort-"));
 const unsupported = (pattern) => (error) => error instanceof FeatherweightError && error.code === "unsupported" && pattern.test(error.message);
@@ -24,9 +26,17 @@ test("auto_leaves_a_software_gpu_alone", () => {
 });
 
 test("half_precision_needs_the_gpu_feature", () => {
-  const webgpu = { isFallback: false, features: [] };
+  const webgpu = { ...GPU, features: [] };
   assert.deepEqual(names("auto", { webgpu }, "q4f16"), ["ort-wasm"]);
   assert.throws(() => names("ort-webgpu", { webgpu }, "q4f16"), unsupported(/shader-f16/));
+});
+
+test("a_gpu_needs_room_for_the_output_matrix", () => {
+  const variant = { dtype: "q4", encoder: null, cost: { perToken: { head_8bit: { bytes: 5.6e8, macs: 5.2e8 } } } };
+  const choose = (name, webgpu) => chooseBackends(name, { simd: true, webgpu }, variant).map((row) => row.name);
+  assert.deepEqual(choose("auto", GPU), ["wasm", "ort-wasm"]);
+  assert.throws(() => choose("ort-webgpu", GPU), unsupported(/output matrix has 560 MB, and the GPU takes 134 MB/));
+  assert.equal(choose("auto", { ...GPU, limits: { ...LIMITS, maxStorageBufferBindingSize: 2 ** 30 } })[0], "ort-webgpu");
 });
 
 test("encoder_decoders_run_on_the_processor", () => {

@@ -162,6 +162,25 @@ test("a_ghost_run_stands_in_for_the_rates", () => {
   assert.deepEqual([expected.decode_tokens_per_s, expected.time_to_first_token_s, basis, memory.need], [33, 1.5, "ghost run", 2e8 + 64 * 2 ** 20]);
 });
 
+test("a_gpu_is_predicted_by_its_rates_and_judged_by_its_own_runs", () => {
+  const gpu = { step_s: 2e-6, call_s: 5e-4, bytes_per_s: 2e11, macs_per_s: 3e12 };
+  const webgpu = { vendor: "x", architecture: "y", description: "", isFallback: false, features: [], limits: { maxBufferSize: 2 ** 28, maxStorageBufferBindingSize: 2 ** 28 } };
+  const device = { webgpu, rates: { ...RATES, gpu } };
+  const { expected, decode_tokens_per_s, smooth, why } = weigh({}, MEASURED, device);
+  assert.ok(expected.decode_tokens_per_s > weigh().expected.decode_tokens_per_s);
+  assert.deepEqual([decode_tokens_per_s, smooth, expected.load_s, expected.peak_memory_bytes], [null, null, null, null]);
+  assert.ok(why.some((sentence) => /measured on this GPU it gives about \d+ tokens/.test(sentence)));
+  const ran = weigh({ receipts: Array.from({ length: 20 }, () => receipt(0.5, { backend: "ort-webgpu" })) }, MEASURED, device);
+  assert.ok(ran.decode_tokens_per_s[1] > ran.expected.decode_tokens_per_s);
+  assert.equal(weigh({ receipts: [receipt(0.5)] }, MEASURED, device).decode_tokens_per_s, null);
+  const software = weigh({}, MEASURED, { webgpu: { ...webgpu, isFallback: true } });
+  assert.ok(software.why.some((sentence) => /software renderer/.test(sentence)));
+  assert.ok(software.decode_tokens_per_s);
+  const small = { ...webgpu, limits: { maxBufferSize: 1e6, maxStorageBufferBindingSize: 1e6 } };
+  const wide = { ...MEASURED, cost: { ...MEASURED.cost, perToken: { ...PER_TOKEN, head_8bit: { bytes: 3e7, macs: 3e7 } } } };
+  assert.ok(weigh({}, wide, { webgpu: small, rates: RATES }).why.some((sentence) => /GPU does not run this: its output matrix/.test(sentence)));
+});
+
 const receipt = (ratio, facts = {}) => {
   const raw = { load_s: 1, time_to_first_token_s: 1, prefill_tokens_per_s: 100, decode_tokens_per_s: 50, peak_memory_bytes: 1e8 };
   const predicted = Object.fromEntries(Object.entries(raw).map(([name, value]) => [name, { expected: value, interval: [value / 2, value * 2] }]));

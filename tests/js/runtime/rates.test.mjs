@@ -6,6 +6,7 @@ const DAY = 24 * 3600 * 1000;
 const CONDITIONS = {
   threads: 8,
   isolated: true,
+  gpu: null,
   wasm: { simd: true, relaxedSimd: true, threads: true, memory64: false },
   browser: "Chrome/156",
   build: '"1"',
@@ -25,6 +26,7 @@ test("other_conditions_are_measured_anew", () => {
   assert.ok(!holds({ threads: 4 }));
   assert.ok(!holds({ isolated: false }));
   assert.ok(!holds({ wasm: { ...CONDITIONS.wasm, relaxedSimd: false } }));
+  assert.ok(!holds({ gpu: "intel xe" }));
   assert.ok(!holds({ browser: "Chrome/157" }));
   assert.ok(!holds({ build: '"2"' }));
 });
