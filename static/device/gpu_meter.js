@@ -21,8 +21,6 @@ const DISPATCHES = 256;
 /** Runs of a kernel in one submission, so that the waiting for it counts little. */
 const REPEATS = 4;
 
-const TIMINGS = 4;
-
 /** WebGPU (W3C) knows these by number: buffer usages STORAGE and COPY_SRC. */
 const STORAGE = 0x80 | 0x4;
 
@@ -92,14 +90,14 @@ export class GpuMeter {
   }
 
   /**
-   * @param {number} deadline of `clock`
+   * @param {number} share of time for each of four timings, milliseconds
+   * @param {number} deadline of `clock`, for all of them
    * @param {() => number} clock milliseconds
    * @param {number} [repeats] fewer for a slow one
    * @returns {Promise<GpuRates>}
    * @throws {FeatherweightError} device_lost: it did not answer in time
    */
-  async measure(deadline, clock, repeats = REPEATS) {
-    const share = (deadline - clock()) / (TIMINGS + 1); // and one for what runs when the last is over
+  async measure(share, deadline, clock, repeats = REPEATS) {
     /** @param {string} name @param {number} count @param {number[]} groups */
     const best = async (name, count, groups) => {
       const end = clock() + share;

@@ -14,6 +14,8 @@ const KERNELS_END_MS = 1450;
 const DOWNLOAD_MS = 350;
 /** What a GPU gets of the kernels' time. */
 const GPU_MS = 200;
+/** What its driver gets before that, to compile. */
+const GPU_OPEN_MS = 1500;
 const DOWNLOAD_BYTES = 1 << 20;
 /** A file of this server that is large enough to be asked for a part of. */
 const SAMPLE = new URL("../vendor/onnxruntime-web/ort-wasm-simd-threaded.wasm", import.meta.url);
@@ -83,7 +85,7 @@ export async function measureRates({ threads, gpu, pause, signal, onStart, onRat
     });
     if (!rates) return;
     const measured = /** @type {Omit<Rates, "probe_s">} */ (rates);
-    if (gpuMeter) measured.gpu = await gpuMeter.measure(started + KERNELS_END_MS, clock).catch(withoutGpu);
+    if (gpuMeter) measured.gpu = await gpuMeter.measure(GPU_MS / 5, started + PROBE_MS, clock).catch(withoutGpu);
     tell(measured);
     tell({ ...measured, download_bytes_per_s: await downloadRate(clock, started + PROBE_MS, signal) });
   } finally {
@@ -92,14 +94,15 @@ export async function measureRates({ threads, gpu, pause, signal, onStart, onRat
   }
 }
 
-/** @returns {Promise<GpuMeter | null>} null where the GPU refuses */
-async function openGpu() {
-  try {
+/** @returns {Promise<GpuMeter | null>} null where the GPU refuses, or takes too long to be waited for */
+function openGpu() {
+  const open = async () => {
     const adapter = await /** @type {any} */ (navigator).gpu?.requestAdapter();
-    return adapter ? await GpuMeter.open(adapter) : null;
-  } catch (error) {
-    return withoutGpu(error);
-  }
+    return adapter ? GpuMeter.open(adapter) : null;
+  };
+  /** @type {Promise<null>} */
+  const late = new Promise((resolve) => setTimeout(resolve, GPU_OPEN_MS, null));
+  return Promise.race([open().catch(withoutGpu), late]);
 }
 
 /** @param {unknown} error */
