@@ -86,9 +86,10 @@ export async function attention({ rows, heads, kvHeads, width, keys, type, bytes
   const stride = heads * width;
   const q = filled(memory, rows * stride);
   const y = memory.allocate(rows * stride * 4);
-  const shape = memory.allocate(32); // fw_attention
+  const shape = memory.allocate(44); // fw_attention
   memory.words(shape, 6).set([rows, heads / kvHeads, 0, keys, 1, 0]);
   memory.floats(shape + 24, 2).set([1 / Math.sqrt(width), 0]);
+  memory.words(shape + 32, 3).fill(0); // no bias
   const calls = Array.from({ length: caches }).flatMap(() => {
     const data = memory.allocate(pages * pageBytes);
     const table = memory.allocate(pages * 4);
