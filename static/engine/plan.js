@@ -50,36 +50,39 @@ export class Plan {
       tiles: memory.allocate(4 * TILE_WORDS * maxRows),
     };
     const steps = memory.allocate(4 * STEP_FIELDS.length * count);
-    const words = memory.words(this.address, PLAN.WORDS);
-    words[PLAN.THREADS] = 1;
-    words[PLAN.STEPS] = steps;
-    words[PLAN.CLAIMS] = memory.allocate(8 * count);
-    words[PLAN.TOTALS] = memory.allocate(4 * count);
-    words[PLAN.FINISHED] = memory.allocate(4 * count);
-    words[PLAN.POSITIONS] = this.tables.positions;
-    words[PLAN.SLOTS] = this.tables.slots;
-    words[PLAN.PAGES] = this.tables.pages;
-    words[PLAN.TILES] = this.tables.tiles;
+    this.#set(PLAN.THREADS, 1);
+    this.#set(PLAN.STEPS, steps);
+    this.#set(PLAN.CLAIMS, memory.allocate(8 * count));
+    this.#set(PLAN.TOTALS, memory.allocate(4 * count));
+    this.#set(PLAN.FINISHED, memory.allocate(4 * count));
+    this.#set(PLAN.POSITIONS, this.tables.positions);
+    this.#set(PLAN.SLOTS, this.tables.slots);
+    this.#set(PLAN.PAGES, this.tables.pages);
+    this.#set(PLAN.TILES, this.tables.tiles);
     this.outputAddresses = this.#writeSteps(steps, weights);
     this.pageBytes = model.cache.pageBytes;
     const attention = model.steps.filter(({ op }) => op === OP.ATTEND);
-    this.#reservePartials(words, attention, model.kind === "encoder" ? maxRows : maxSlots);
+    this.#reservePartials(attention, model.kind === "encoder" ? maxRows : maxSlots);
+  }
+
+  /** A word of the plan, through a view of its own: what is allocated may move memory that no threads share. @param {number} word @param {number} value */
+  #set(word, value) {
+    this.kernels.memory.words(this.address, PLAN.WORDS)[word] = value;
   }
 
   /**
    * Room for one tile over ranges of keys (fw_attend_ranges): decoding cuts a long context among the threads.
-   * @param {Uint32Array} words of the plan
    * @param {readonly import("./lowering/context.js").Step[]} attention
    * @param {number} maxKeys that a row sees
    */
-  #reservePartials(words, attention, maxKeys) {
+  #reservePartials(attention, maxKeys) {
     const perRow = Math.max(...attention.map(({ heads, kvHeads, headDim }) => (Number(heads) / Number(kvHeads)) * (Number(headDim) + PARTIAL_EXTRA)));
     const kvHeads = Math.max(...attention.map((step) => Number(step.kvHeads)));
     const floats = Math.ceil(maxKeys / PAGE_TOKENS) * TILE_ROWS * perRow;
     const { memory } = this.kernels;
-    words[PLAN.PARTIAL_FLOATS] = floats;
-    words[PLAN.PARTIALS] = memory.allocate(4 * kvHeads * floats);
-    words[PLAN.ARRIVALS] = memory.allocate(4 * kvHeads);
+    this.#set(PLAN.PARTIAL_FLOATS, floats);
+    this.#set(PLAN.PARTIALS, memory.allocate(4 * kvHeads * floats));
+    this.#set(PLAN.ARRIVALS, memory.allocate(4 * kvHeads));
   }
 
   /** Make room in the cache for slots below `count`. @param {number} count */

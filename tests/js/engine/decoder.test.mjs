@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
 import { EngineDecoderSession } from "../../../static/engine/decoder_session.js";
+import { PLAN } from "../../../static/engine/plan_format.js";
 import { BUILDS, ROOT, modelDirectory, modelMissing, openEngine, openSession } from "./node_engine.mjs";
 
 const MODEL = "smollm2-135m-instruct";
@@ -62,6 +63,19 @@ describe("the engine's decoder", { skip: modelMissing(MODEL) }, () => {
     assert.equal(session.length, tokens.length);
     assert.ok(tokens.length > 256, "more than one page of the cache");
     assert.ok(distance(together, single) < 1e-3);
+  });
+
+  test("keeps its plan where memory moves while the plan is made", async () => {
+    const [{ prompt_token_ids: prompt }] = reference;
+    const first = await openSession(PATH, BUILDS[2]);
+    const expected = await first.prefill(prompt);
+    const { address, tables, kernels } = first.engine.plan;
+    const words = kernels.memory.words(address, PLAN.WORDS);
+    // Memory grows by pages: a region that begins right below the end of one makes it move.
+    for (const region of [words[PLAN.CLAIMS], words[PLAN.TOTALS], words[PLAN.PARTIALS], words[PLAN.ARRIVALS], tables.tiles]) {
+      const moved = await openSession(PATH, BUILDS[2], { below: 65536 - 64 - (region % 65536) });
+      assert.deepEqual(await moved.prefill(prompt), expected);
+    }
   });
 
   test("fills the logits that it is given", async () => {
