@@ -52,13 +52,21 @@ typedef struct {
   uint32_t first_row, rows, key_base, keys, position, text_keys;
 } fw_tile;
 
+/* How far a step has come in the run that is under way: the words that threads hand to each other lie in one cache line
+   for each step. */
+typedef struct {
+  uint64_t claim; /* epoch, and chunks that were taken */
+  uint32_t total, finished;
+  uint32_t apart[12];
+} fw_progress;
+
 typedef struct {
   uint32_t epoch; /* counts runs; workers sleep on it */
   uint32_t begin, end, threads, stop, sleepers;
   uint32_t rows[FW_ROWS_KINDS];
   uint32_t tile_count;
-  uintptr_t steps, claims, totals, finished; /* [steps] of fw_step, uint64_t, uint32_t, uint32_t */
-  uintptr_t positions, slots, pages, tiles;  /* [rows], [rows], [pages], [tile_count] */
+  uintptr_t steps, progress;                /* [steps] of fw_step and fw_progress */
+  uintptr_t positions, slots, pages, tiles; /* [rows], [rows], [pages], [tile_count] */
   /* Attention of one tile over ranges of keys: floats [kv_heads][partial_floats], and uint32_t [kv_heads] at 0. */
   uintptr_t partials, arrivals;
   uint32_t partial_floats;

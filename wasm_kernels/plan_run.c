@@ -26,8 +26,10 @@ static void run_alone(fw_plan *plan, uint32_t begin, uint32_t end) {
 }
 
 #if HAS_THREADS
-#define SPIN_STEP 4000   /* polls before a thread sleeps inside a run, about 10 us */
-#define SPIN_IDLE 20000  /* polls before it sleeps between runs */
+/* Polls before a thread sleeps: inside a run more than the longest chunks differ by, since a thread that sleeps comes
+   back late, and between runs as long as it takes to choose a token. */
+#define SPIN_STEP 60000
+#define SPIN_IDLE 500000
 
 static uint32_t load(const uint32_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
 
@@ -47,30 +49,29 @@ static void wake(fw_plan *plan, uint32_t *word) {
 
 /* Take one chunk of step s in this epoch. A claim holds the epoch beside the count, so that a thread which slept through
    the end of a run can never take work of the next one on old terms. Returns 0 when there is none. */
-static int claim(uint64_t *word, uint32_t epoch, const uint32_t *total, uint32_t *chunk) {
-  uint64_t seen = __atomic_load_n(word, __ATOMIC_SEQ_CST);
+static int claim(fw_progress *progress, uint32_t epoch, uint32_t *chunk) {
+  uint64_t seen = __atomic_load_n(&progress->claim, __ATOMIC_SEQ_CST);
   for (;;) {
     *chunk = (uint32_t)seen;
-    if ((uint32_t)(seen >> 32) != epoch || *chunk >= load(total)) return 0;
-    if (__atomic_compare_exchange_n(word, &seen, seen + 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) return 1;
+    if ((uint32_t)(seen >> 32) != epoch || *chunk >= load(&progress->total)) return 0;
+    if (__atomic_compare_exchange_n(&progress->claim, &seen, seen + 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) return 1;
   }
 }
 
 static void walk(fw_plan *plan, uint32_t epoch, uint32_t begin, uint32_t end) {
   const fw_step *steps = (const fw_step *)plan->steps;
-  uint64_t *claims = (uint64_t *)plan->claims;
-  uint32_t *totals = (uint32_t *)plan->totals, *finished = (uint32_t *)plan->finished, chunk;
-  for (uint32_t s = begin, next; s < end; s = next) {
+  for (uint32_t s = begin, next, chunk; s < end; s = next) {
+    fw_progress *progress = (fw_progress *)plan->progress + s;
     next = after_joined(steps, s, end);
-    while (claim(&claims[s], epoch, &totals[s], &chunk)) {
+    while (claim(progress, epoch, &chunk)) {
       fw_steps_run(plan, &steps[s], &steps[next], chunk);
-      if (__atomic_add_fetch(&finished[s], 1, __ATOMIC_SEQ_CST) == load(&totals[s])) wake(plan, &finished[s]);
+      if (__atomic_add_fetch(&progress->finished, 1, __ATOMIC_SEQ_CST) == load(&progress->total)) wake(plan, &progress->finished);
     }
     for (;;) {
-      const uint32_t count = load(&finished[s]);
-      if (count >= load(&totals[s])) break;
+      const uint32_t count = load(&progress->finished);
+      if (count >= load(&progress->total)) break;
       if (load(&plan->epoch) != epoch) return;
-      wait_change(plan, &finished[s], count, SPIN_STEP);
+      wait_change(plan, &progress->finished, count, SPIN_STEP);
     }
   }
 }
@@ -78,13 +79,12 @@ static void walk(fw_plan *plan, uint32_t epoch, uint32_t begin, uint32_t end) {
 static void run_together(fw_plan *plan, uint32_t begin, uint32_t end) {
   const uint32_t epoch = plan->epoch + 1;
   const fw_step *steps = (const fw_step *)plan->steps;
-  uint64_t *claims = (uint64_t *)plan->claims;
-  uint32_t *totals = (uint32_t *)plan->totals, *finished = (uint32_t *)plan->finished;
+  fw_progress *progress = (fw_progress *)plan->progress;
   /* The new epoch goes into every claim first: from then on no late thread can take anything. */
-  for (uint32_t s = begin; s < end; s++) __atomic_store_n(&claims[s], (uint64_t)epoch << 32, __ATOMIC_SEQ_CST);
+  for (uint32_t s = begin; s < end; s++) __atomic_store_n(&progress[s].claim, (uint64_t)epoch << 32, __ATOMIC_SEQ_CST);
   for (uint32_t s = begin; s < end; s++) {
-    __atomic_store_n(&finished[s], 0, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&totals[s], fw_step_chunks(plan, &steps[s]), __ATOMIC_SEQ_CST);
+    __atomic_store_n(&progress[s].finished, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&progress[s].total, fw_step_chunks(plan, &steps[s]), __ATOMIC_SEQ_CST);
   }
   plan->begin = begin;
   plan->end = end;

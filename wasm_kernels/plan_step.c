@@ -4,22 +4,42 @@
 #include "simd.h"
 
 #define ROWS_PER_CHUNK 4
-#define CHUNKS_PER_THREAD 4 /* enough to even threads out, few enough that claiming stays cheap */
 
 static uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
-static uint32_t groups_per_chunk(const fw_plan *plan, const fw_step *step) {
-  const uint32_t groups = (step->columns + 7) / 8, parts = plan->threads * CHUNKS_PER_THREAD;
-  if (plan->threads == 1) return groups;
-  const uint32_t chunk = (groups + parts - 1) / parts;
-  return (chunk + 1) & ~1u; /* kernels take two groups at a time */
+/* How the columns of a product are cut among threads, in groups of 8: each thread finds one long chunk, and short ones
+   behind them even out who was faster. A chunk costs a claim and the first reads of a new place in the weights. */
+typedef struct {
+  uint32_t groups, longs, long_groups, short_groups;
+} column_cut;
+
+static uint32_t divide_up(uint32_t x, uint32_t by) { return (x + by - 1) / by; }
+
+static column_cut cut_columns(const fw_plan *plan, const fw_step *step) {
+  const uint32_t groups = divide_up(step->columns, 8), threads = plan->threads;
+  if (threads == 1) return (column_cut){groups, 1, groups, 1};
+  /* Kernels take two groups at a time. Of the columns 3/4 are in the long chunks. */
+  return (column_cut){groups, threads, 2 * divide_up(3 * groups, 8 * threads), 2 * divide_up(groups, 16 * threads)};
+}
+
+static uint32_t chunks_of(const column_cut *cut) {
+  const uint32_t in_longs = cut->longs * cut->long_groups;
+  if (in_longs >= cut->groups) return divide_up(cut->groups, cut->long_groups);
+  return cut->longs + divide_up(cut->groups - in_longs, cut->short_groups);
+}
+
+/* The first group of a chunk, or the end of the last one. */
+static uint32_t first_group(const column_cut *cut, uint32_t chunk) {
+  const uint32_t longs = min_u32(chunk, cut->longs);
+  return min_u32(cut->groups, longs * cut->long_groups + (chunk - longs) * cut->short_groups);
 }
 
 static int is_matmul(const fw_step *step) { return step->op >= FW_OP_MATMUL_Q4 && step->op <= FW_OP_MATMUL_Q16; }
 
 static void run_matmul(const fw_plan *plan, const fw_step *s, uint32_t chunk) {
-  const uint32_t rows = plan->rows[s->rows_kind], size = groups_per_chunk(plan, s), blocks = (s->width + 31) / 32;
-  const uint32_t begin = chunk * size, end = min_u32(begin + size, (s->columns + 7) / 8);
+  const uint32_t rows = plan->rows[s->rows_kind], blocks = (s->width + 31) / 32;
+  const column_cut cut = cut_columns(plan, s);
+  const uint32_t begin = first_group(&cut, chunk), end = first_group(&cut, chunk + 1);
   const float *bias = (const float *)s->bias;
   float *y = (float *)s->output;
   const uint8_t *w = (const uint8_t *)s->weight, *a = (const uint8_t *)s->input;
@@ -66,8 +86,8 @@ uint32_t fw_step_chunks(const fw_plan *plan, const fw_step *step) {
   if (rows == 0) return 0;
   if (step->op == FW_OP_ATTEND) return plan->tile_count * step->kv_heads * attention_ranges(plan, step);
   if (!is_matmul(step)) return (rows + ROWS_PER_CHUNK - 1) / ROWS_PER_CHUNK;
-  const uint32_t chunk = groups_per_chunk(plan, step);
-  return ((step->columns + 7) / 8 + chunk - 1) / chunk;
+  const column_cut cut = cut_columns(plan, step);
+  return chunks_of(&cut);
 }
 
 static void run_attention(const fw_plan *plan, const fw_step *s, uint32_t chunk) {

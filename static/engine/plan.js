@@ -1,7 +1,7 @@
 /** Owns a lowered model in the kernels' memory: the step list, the tables of rows, the pages of the KV cache. */
 
 import { lifetimesOf, planArena } from "./arena.js";
-import { FLOAT_FIELDS, OP, PAGE_TOKENS, PARTIAL_EXTRA, PLAN, ROWS, SLOT_ALIGNMENT, STEP_FIELDS, TILE_ROWS, TILE_WORDS } from "./plan_format.js";
+import { FLOAT_FIELDS, OP, PAGE_TOKENS, PARTIAL_EXTRA, PLAN, PROGRESS_BYTES, ROWS, SLOT_ALIGNMENT, STEP_FIELDS, TILE_ROWS, TILE_WORDS } from "./plan_format.js";
 
 /**
  * @typedef {import("./kernels.js").Kernels} Kernels
@@ -52,9 +52,7 @@ export class Plan {
     const steps = memory.allocate(4 * STEP_FIELDS.length * count);
     this.#set(PLAN.THREADS, 1);
     this.#set(PLAN.STEPS, steps);
-    this.#set(PLAN.CLAIMS, memory.allocate(8 * count));
-    this.#set(PLAN.TOTALS, memory.allocate(4 * count));
-    this.#set(PLAN.FINISHED, memory.allocate(4 * count));
+    this.#set(PLAN.PROGRESS, memory.allocate(PROGRESS_BYTES * count));
     this.#set(PLAN.POSITIONS, this.tables.positions);
     this.#set(PLAN.SLOTS, this.tables.slots);
     this.#set(PLAN.PAGES, this.tables.pages);

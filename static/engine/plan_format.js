@@ -82,19 +82,19 @@ export const PLAN = Object.freeze({
   ROWS: 6,
   TILE_COUNT: 9,
   STEPS: 10,
-  CLAIMS: 11,
-  TOTALS: 12,
-  FINISHED: 13,
-  POSITIONS: 14,
-  SLOTS: 15,
-  PAGES: 16,
-  TILES: 17,
-  PARTIALS: 18,
-  ARRIVALS: 19,
-  PARTIAL_FLOATS: 20,
-  WORDS: 21,
+  PROGRESS: 11,
+  POSITIONS: 12,
+  SLOTS: 13,
+  PAGES: 14,
+  TILES: 15,
+  PARTIALS: 16,
+  ARRIVALS: 17,
+  PARTIAL_FLOATS: 18,
+  WORDS: 19,
 });
 
+/** Of fw_progress. */
+export const PROGRESS_BYTES = 64;
 export const TILE_WORDS = 6;
 export const PAGE_TOKENS = 256;
 /** A sequence starts at a multiple of this many slots. */

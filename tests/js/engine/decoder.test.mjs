@@ -72,7 +72,7 @@ describe("the engine's decoder", { skip: modelMissing(MODEL) }, () => {
     const { address, tables, kernels } = first.engine.plan;
     const words = kernels.memory.words(address, PLAN.WORDS);
     // Memory grows by pages: a region that begins right below the end of one makes it move.
-    for (const region of [words[PLAN.CLAIMS], words[PLAN.TOTALS], words[PLAN.PARTIALS], words[PLAN.ARRIVALS], tables.tiles]) {
+    for (const region of [words[PLAN.PROGRESS], words[PLAN.PARTIALS], words[PLAN.ARRIVALS], tables.tiles]) {
       const moved = await openSession(PATH, BUILDS[2], { below: 65536 - 64 - (region % 65536) });
       assert.deepEqual(await moved.prefill(prompt), expected);
     }
