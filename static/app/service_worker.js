@@ -100,7 +100,7 @@ async function networkFirst(event) {
   const key = event.request.mode === "navigate" ? "/" : event.request.url;
   const copy = await cache.match(key);
   const network = fetch(event.request).then(async (response) => {
-    if (response.ok) await cache.put(key, response.clone());
+    if (response.ok) await keep(cache, key, response);
     return response.status >= 500 && copy ? copy : response;
   });
   if (!copy) return network;
@@ -118,6 +118,11 @@ async function copyFirst(request) {
   const copy = await cache.match(request);
   if (copy) return copy;
   const response = await fetch(request);
-  if (response.ok) await cache.put(request, response.clone());
+  if (response.ok) await keep(cache, request, response);
   return response;
+}
+
+/** Where storage is full, the page works without its copy. @param {Cache} cache @param {RequestInfo} key @param {Response} response */
+async function keep(cache, key, response) {
+  await cache.put(key, response.clone()).catch((error) => console.warn("The page keeps no copy for use without a network:", error));
 }

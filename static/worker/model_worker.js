@@ -95,8 +95,10 @@ async function load({ manifestUrl, dtype, backend = "auto", threads, contextLeng
       openSession(candidates, { manifest, variant, files: delivery }, { ...limits, signal }),
       readTextFiles(variant.files, (path) => delivery.read(path)),
     ]);
-    // What nothing has asked for belongs to a complete copy all the same.
-    await delivery.fetch(variant.files);
+    // What nothing has asked for belongs to a complete copy all the same, where there is room for one.
+    await delivery.fetch(variant.files).catch((error) => {
+      if (error.code !== "quota") throw error;
+    });
   } finally {
     delivery.close();
   }

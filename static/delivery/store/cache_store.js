@@ -99,7 +99,8 @@ export class CacheStore {
   /** @param {Content} file @param {number} chunkSize */
   async #bitmap({ sha256, sizeBytes }, chunkSize) {
     const bitmap = new ChunkBitmap(sizeBytes, chunkSize);
-    for (const request of await this.#cache.keys(KEY_PREFIX + sha256, { ignoreSearch: true })) {
+    const requests = this.#cache.keys(KEY_PREFIX + sha256, { ignoreSearch: true });
+    for (const request of await requests.catch(throwAs("read", sha256))) {
       const key = readKey(request.url);
       if (key?.chunkSize === chunkSize && key.index < bitmap.count) bitmap.set(key.index, true);
     }
@@ -156,7 +157,7 @@ class CachedFile {
 
   /** @param {number} index @param {Uint8Array} into */
   async read(index, into) {
-    const response = await this.#cache.match(this.#key(index));
+    const response = await this.#cache.match(this.#key(index)).catch(throwAs("read", this.#file.sha256));
     const bytes = response ? new Uint8Array(await response.arrayBuffer()) : new Uint8Array(0);
     if (bytes.length !== chunkLength(this.#file.sizeBytes, this.#bitmap.chunkSize, index)) return bytes;
     into.set(bytes);
@@ -165,7 +166,7 @@ class CachedFile {
 
   /** @param {number} index */
   async drop(index) {
-    await this.#cache.delete(this.#key(index));
+    await this.#cache.delete(this.#key(index)).catch(throwAs("write", this.#file.sha256));
     this.#bitmap.set(index, false);
   }
 
@@ -178,6 +179,17 @@ class CachedFile {
     const { sha256, sizeBytes } = this.#file;
     return `${KEY_PREFIX}${sha256}?size_bytes=${sizeBytes}&chunk_size=${this.#bitmap.chunkSize}&index=${index}`;
   }
+}
+
+/**
+ * @param {string} action
+ * @param {string} sha256
+ * @returns {(cause: unknown) => never}
+ */
+function throwAs(action, sha256) {
+  return (cause) => {
+    throw storeError(cause, action, sha256);
+  };
 }
 
 /**

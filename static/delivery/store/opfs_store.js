@@ -42,7 +42,10 @@ export class OpfsStore {
       const root = await storage?.getDirectory();
       if (!root) return null;
       const directory = await root.getDirectoryHandle(DIRECTORY, { create: true });
-      await tryOutSpace(directory, locks, 0);
+      // A full one works all the same: whoever writes into it is told that it is full.
+      await tryOutSpace(directory, locks, 0).catch((error) => {
+        if (!isFull(error)) throw error;
+      });
       return new OpfsStore(directory, locks);
     } catch {
       return null;
@@ -117,7 +120,7 @@ export class OpfsStore {
 
   /** @param {number} wantedBytes */
   async freeBytes(wantedBytes) {
-    return tryOutSpace(this.#directory, this.#locks, wantedBytes).catch(() => null);
+    return tryOutSpace(this.#directory, this.#locks, wantedBytes).catch((error) => (isFull(error) ? 0 : null));
   }
 
   async #contents() {
@@ -259,6 +262,11 @@ function loadRecord(record, data, sizeBytes, chunkSize) {
 /** @param {Error} error */
 function ignoreMissing(error) {
   if (error.name !== "NotFoundError") throw error;
+}
+
+/** Whether the browser gives this origin no more space, not even for an empty file. @param {Error} error */
+function isFull(error) {
+  return error.name === "QuotaExceededError";
 }
 
 /** @param {string} sha256 */
