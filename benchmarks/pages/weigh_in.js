@@ -10,7 +10,7 @@
   const LIMIT_MS = 5000;
   const MOST_REPEATS = 5;
   const WARM_MS = 1000;
-  const WORDS = "the quick brown fox jumps over the lazy dog and runs away from a big bad wolf in winter ".repeat(40).split(" ");
+  const WORDS = "the quick brown fox jumps over the lazy dog and runs away from a big bad wolf in winter ".repeat(120).split(" ");
 
   let fw;
   let device;
@@ -68,32 +68,42 @@
     return { first, stored_load: { expected: stored.expected?.load_s ?? null, interval: stored.load_s }, measured, threads: used };
   };
 
+  /** A text of about so many tokens, and no more. */
+  const textOf = (model, most) => {
+    let words = most;
+    for (;;) {
+      const text = WORDS.slice(0, words).join(" ");
+      const { length } = model.tokenize(text);
+      if (length <= most) return text;
+      words = Math.min(words - 1, Math.floor((words * most) / length));
+    }
+  };
+
+  /** What a visitor sees of answers: the seconds to the first token, and the pace of the others. */
   const generate = async (model, prompt) => {
-    const warm = idsOf(Math.min(prompt, 96));
-    await repeat(WARM_MS, Infinity, async () => {
+    const text = textOf(model, prompt);
+    const tokens = model.tokenize(text).length;
+    const answer = async (to, most) => {
       await model.reset();
-      await model.prefill(warm);
-      for (let at = 0; at < 4; at++) await model.decode(100 + at);
-    });
-    const ids = idsOf(prompt);
-    const prefills = [];
-    const decodes = [];
+      let written = 0;
+      for await (const _ of model.generate(to, { maxNewTokens: most, temperature: 0 })) written += 1;
+      return written;
+    };
+    await repeat(WARM_MS, Infinity, () => answer(textOf(model, Math.min(prompt, 96)), 5));
+    const firsts = [];
+    const paces = [];
     await repeat(LIMIT_MS, MOST_REPEATS, async () => {
-      await model.reset();
-      prefills.push(await seconds(() => model.prefill(ids)));
-      decodes.push(
-        await seconds(async () => {
-          for (let at = 0; at < NEW_TOKENS; at++) await model.decode(100 + at);
-        }),
-      );
+      const written = await answer(text, NEW_TOKENS);
+      if (written < NEW_TOKENS / 2) throw new Error(`the answer ended after ${written} tokens`);
+      firsts.push(model.stats.time_to_first_token_s);
+      paces.push(model.stats.decode_tokens_per_s);
     });
-    const prefill = median(prefills);
-    return { time_to_first_token_s: prefill, prefill_tokens_per_s: prompt / prefill, decode_tokens_per_s: NEW_TOKENS / median(decodes) };
+    const first = (median(firsts) * prompt) / tokens;
+    return { time_to_first_token_s: first, prefill_tokens_per_s: prompt / first, decode_tokens_per_s: median(paces) };
   };
 
   const encode = async (model, prompt) => {
-    let text = WORDS.slice(0, prompt - 2).join(" ");
-    while (model.tokenize(text).length > prompt) text = text.slice(0, text.lastIndexOf(" "));
+    const text = textOf(model, prompt);
     const tokens = model.tokenize(text).length;
     await repeat(WARM_MS / 2, Infinity, () => model.embed(text));
     const runs = [];

@@ -13,7 +13,7 @@ const MIB = 2 ** 20;
 /** What a tab takes without a model: the page, its worker, compiled kernels, chunks on their way. */
 export const RUNTIME_BYTES = 64 * MIB;
 /** What the engine takes beside weights, cache and activations: rows on their way, tables, stacks. */
-const ENGINE_BYTES = 4 * MIB;
+const ENGINE_BYTES = MIB;
 /** Operator classes whose weights are read once for all rows of a run; the others work row by row. */
 const LINEAR = /^linear_/;
 /** Those that are done for one row of a run, however many there are. */

@@ -30,7 +30,7 @@ import { WeightLayout } from "./weight_layout.js";
  * @property {Record<LinearClass, Part>} linearFew a few of them, for many rows
  * @property {Part} attention bytes and multiply-adds for each token that a row sees
  * @property {Part} elementwise
- * @property {Part} steps that do next to nothing
+ * @property {Part} steps that do next to nothing, of all threads and of one in turn
  */
 
 const WIDTH = 1024;
@@ -39,7 +39,9 @@ const LAYERS = 8;
 const HEADS = 16;
 const KV_HEADS = 4;
 const HEAD_DIM = 64;
-const EMPTY_STEPS = 256;
+const STEPS = 256;
+/** Of a product that is next to nothing, but that all threads have a part in. */
+const SMALL = { width: 32, columns: 128 };
 export const PROBE_CONTEXT = 1024;
 
 /** @type {Record<LinearClass, {op: number, bits: number}>} */
@@ -78,12 +80,10 @@ export function probeModel(kernels, weightBytes) {
   }
   const attention = part(() => emitAttentions(context));
   const elementwise = part(() => emitRows(context, input, other));
-  const steps = part(() => {
-    for (let at = 0; at < EMPTY_STEPS; at++) emitElementwise(context, node(`empty${at}`), { mode: FUNCTION.COPY, a: { ...input, width: 8 } });
-    return { bytes: 0, macs: 0 };
-  });
+  const small = context.quantize({ ...input, width: SMALL.width }, CLASSES.linear_4bit.bits);
+  const steps = part(() => emitSmallSteps(context, small));
   const model = {
-    // Empty steps stay apart: what one costs is asked.
+    // Small steps stay apart: what one costs is asked.
     steps: [...joinSteps(context.steps.slice(0, steps.begin)), ...context.steps.slice(steps.begin)],
     buffers: context.buffers,
     weights: layout,
@@ -114,6 +114,16 @@ function emitProducts(context, input, name, count, matrixBytes) {
     context.emit({ op, rowsKind: ROWS.ALL, mode: 0, input: source, weight, width: WIDTH, columns: WIDTH, ...read("output", output) });
   }
   return { bytes: count * matrixBytes, macs: count * WIDTH * WIDTH };
+}
+
+/** @param {LoweringContext} context @param {import("./lowering/context.js").Address} source */
+function emitSmallSteps(context, source) {
+  const product = context.define("small", SMALL.columns, ROWS.ALL);
+  for (let at = 0; at < STEPS; at += 2) {
+    context.emit({ op: OP.MATMUL_Q4, rowsKind: ROWS.ALL, mode: 0, input: source, weight: { weight: 0 }, ...SMALL, ...read("output", product) });
+    emitElementwise(context, node(`copy${at}`), { mode: FUNCTION.COPY, a: { ...product, width: 8 } });
+  }
+  return { bytes: 0, macs: 0 };
 }
 
 /** @param {LoweringContext} context */

@@ -211,6 +211,19 @@ export function serve(methods, scope) {
   });
 }
 
+/** Who waits in nextTask, and what wakes them: a channel of its own for each would cost more than a token's choice. @type {(() => void)[]} */
+const waiting = [];
+/** @type {MessagePort | null} */
+let bell = null;
+
+/** @returns {MessagePort} */
+function bellOf() {
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = () => waiting.shift()?.();
+  /** @type {any} */ (port1).unref?.(); // Node would wait for it
+  return port2;
+}
+
 /**
  * Resolves after the messages that have arrived were handled: a loop that awaits this can be aborted. Unlike setTimeout
  * it is not slowed down to 4 ms.
@@ -218,11 +231,8 @@ export function serve(methods, scope) {
  */
 export function nextTask() {
   return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(null);
+    waiting.push(resolve);
+    bell ??= bellOf();
+    bell.postMessage(null);
   });
 }
