@@ -66,7 +66,7 @@ def test_browser_names_every_export_and_error_code() -> None:
 
 
 def test_model_directory_names_every_manifest_key() -> None:
-    schema = json.loads(text("convert/manifest.schema.json"))
+    schema = json.loads(text("convert/manifest/manifest.schema.json"))
     keys = [*schema["properties"], *schema["$defs"]["model"]["properties"], *schema["$defs"]["variant"]["properties"]]
     for key in keys:
         assert f"`{key}`" in text("docs/model_directory.md"), key

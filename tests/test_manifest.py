@@ -327,6 +327,6 @@ def test_only_our_own_manifests_make_a_model_directory(tmp_path: Path) -> None:
 def test_import_brings_no_heavy_package() -> None:
     heavy = {"numpy", "onnx", "onnxruntime", "jsonschema"}
     code = f"import sys, convert.manifest; print(*sorted({heavy} & set(sys.modules)))"
-    root = Path(manifest.__file__).parent.parent
+    root = Path(manifest.__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=root)
     assert done.stdout.strip() == ""
