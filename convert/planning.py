@@ -60,6 +60,11 @@ class Plan:
         return self.written_bytes - sum(item.nbytes for item in twice if item.name in shared)
 
     @property
+    def largest_tensor_bytes(self) -> int:
+        """Size of the largest weight of any graph, however many parts it is stored in."""
+        return max(each.context.graph.largest_tensor_bytes for each in self.graphs)
+
+    @property
     def methods(self) -> set[Method]:
         """What rounds its matrices."""
         return {item.kind.method for item in self.matrices.values() if item.kind.bits is not None}

@@ -49,7 +49,7 @@ def describe(contents: dict[str, bytes]) -> bytes:
     model |= {"license": "apache-2.0", "context_length": 8, "vocab_size": 9}
     cost = {"per_token": {}, "steps": 1, "kv_bytes_per_token": 1, "activation_bytes_per_token": 1}
     variant = {"dtype": "q4", "block_size": 32, "graph": paths[0], "shards": paths[1:], "files": paths}
-    variant |= {"download_bytes": total, "weight_bytes": total, "cost": cost}
+    variant |= {"download_bytes": total, "weight_bytes": total, "largest_tensor_bytes": total, "cost": cost}
     files = {path: entry(data) for path, data in contents.items()}
     manifest = {"format": "featherweight-manifest", "version": 1, "chunk_size": CHUNK, "model": model}
     return json.dumps(manifest | {"files": files, "variants": [variant]}).encode()

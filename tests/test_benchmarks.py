@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report, runner, sizes
+from benchmarks import model_files, report, runner, sizes
 from benchmarks.results import COMMITTED, Results, newest
 from benchmarks.sets import BY_DEFAULT, SETS
 from benchmarks.sets.task import Task
 from benchmarks.weigh_in import accuracy, document
 from benchmarks.weigh_in.rows import visits
+from tests.webapp.model_directory import write_model
 
 ROOT = Path(__file__).parent.parent
 FACTS = {
@@ -143,6 +144,24 @@ def test_interval_is_judged_by_other_combinations_alone() -> None:
     others = [run(f"model {at}", 1.0 + at / 1000) for at in range(20)]
     assert not accuracy.is_inside(rounds[0], "load_s", [*rounds, *others])
     assert accuracy.is_inside(others[0], "load_s", [*rounds, *others])
+
+
+def test_models_are_made_once_and_again_when_their_manifest_is_of_another_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_files, "ROOT", tmp_path)
+    monkeypatch.setattr(model_files, "WORK", tmp_path)
+    told: list[str] = []
+    target = tmp_path / "models" / "tiny"
+    for _ in range(2):
+        model_files.once(target, told.append, write_model)
+    assert told == ["preparing models/tiny"]
+    document = json.loads((target / "manifest.json").read_text())
+    del document["variants"][0]["largest_tensor_bytes"]
+    (target / "manifest.json").write_text(json.dumps(document))
+    for _ in range(2):
+        model_files.once(target, told.append, write_model)
+    assert told == ["preparing models/tiny"] * 2
 
 
 def test_kept_scores_have_both_extremes() -> None:

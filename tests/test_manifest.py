@@ -49,6 +49,7 @@ def variant(dtype: Dtype, **changes: Any) -> manifest.VariantSpec:
         "graph": graph,
         "shards": (f"{graph}_data", f"{graph}_data_1"),
         "weight_bytes": 900,
+        "largest_tensor_bytes": 700,
         "cost": manifest.Cost(
             per_token={"linear_4bit": manifest.OperatorCost(bytes=5, macs=9)},
             steps=40,
@@ -260,6 +261,8 @@ DEFECTS: dict[str, tuple[Callable[[Any], None], str]] = {
     "missing_shard": (put(["onnx/none"], "variants", 0, "shards"), "'onnx/none' is not in"),
     "shard_not_fetched": (put(["config.json", "tokenizer.json"], "variants", 0, "files"), "not in the variant's files"),
     "download_bytes_too_few": (put(1, "variants", 0, "download_bytes"), "download_bytes is 1"),
+    "no_largest_tensor": (drop("variants", 0, "largest_tensor_bytes"), "largest_tensor_bytes"),
+    "tensor_larger_than_all": (put(901, "variants", 0, "largest_tensor_bytes"), "largest_tensor_bytes is 901"),
     "file_of_no_variant": (add_extra_file, "'extra.bin'.*no variant uses it"),
     "unknown_pooling": (put({"mode": "max", "normalize": True, "max_tokens": 9}, "model", "pooling"), "pooling"),
     "labels_twice": (put(["A", "A"], "model", "labels"), "labels"),

@@ -9,6 +9,7 @@ from typing import Any
 from convert.errors import FeatherweightError
 
 LIMIT_BYTES = 1 << 20
+GPU_LIMITS = ("max_storage_buffer_binding_size", "max_buffer_size")
 
 
 class BadProfile(FeatherweightError):
@@ -80,7 +81,8 @@ class Device:
     simd: bool
     hardware_gpu: bool
     gpu_features: frozenset[str]
-    gpu_binding_bytes: float
+    gpu_tensor_bytes: float
+    """What the GPU takes of one weight: the smaller of its limits for a binding and for a buffer."""
     free_bytes: int | None
     downlink_mbps: float | None
     memory_gib: float | None
@@ -118,7 +120,7 @@ def parse_device(profile: dict[str, Any]) -> Device:
         simd=profile["wasm"]["simd"],
         hardware_gpu=webgpu is not None and not webgpu["is_fallback"],
         gpu_features=frozenset(webgpu["features"] if webgpu else ()),
-        gpu_binding_bytes=webgpu["limits"]["max_storage_buffer_binding_size"] if webgpu else 0,
+        gpu_tensor_bytes=min(webgpu["limits"][name] for name in GPU_LIMITS) if webgpu else 0,
         free_bytes=storage["quota_bytes"] - storage["usage_bytes"] if storage else None,
         downlink_mbps=connection["downlink_mbps"] if connection else None,
         memory_gib=profile["device_memory_gib"],

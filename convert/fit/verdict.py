@@ -200,9 +200,8 @@ def _backend(asked: str, device: Device, variant: Variant) -> str:
     if asked != "auto":
         return asked
     half = variant.dtype in {Dtype.FP16, Dtype.Q4F16}
-    head = max((work.bytes for name, work in variant.cost.per_token.items() if name.startswith("head_")), default=0)
     able = variant.encoder is None and (not half or "shader-f16" in device.gpu_features)
-    able = able and head <= device.gpu_binding_bytes
+    able = able and variant.largest_tensor_bytes <= device.gpu_tensor_bytes
     return "ort-webgpu" if device.hardware_gpu and able else "wasm"
 
 

@@ -33,6 +33,17 @@ class GraphBuilder:
     initializers: dict[str, Initializer] = field(default_factory=dict)
     constants: dict[str, TensorProto] = field(default_factory=dict)
 
+    @property
+    def largest_tensor_bytes(self) -> int:
+        """Size of the largest weight, all of its parts: a runtime joins them into one buffer when it loads them."""
+        sizes = {name: item.nbytes for name, item in self.initializers.items()}
+        joined = (
+            sum(sizes[name] for name in node.input)
+            for node in self.nodes
+            if node.op_type == "Concat" and all(name in sizes for name in node.input)
+        )
+        return max((*sizes.values(), *joined), default=0)
+
     def node(
         self,
         op_type: str,

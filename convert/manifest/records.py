@@ -81,6 +81,8 @@ class VariantSpec:
     shards: tuple[str, ...]
     weight_bytes: int
     """Of all graphs."""
+    largest_tensor_bytes: int
+    """Of the largest weight of any graph, all of its parts: what a GPU has to take in one buffer."""
     cost: Cost
     """Of ``graph``, per token."""
     embedding_bits: int | None = None

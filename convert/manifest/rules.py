@@ -74,5 +74,8 @@ def _contradictions(document: dict[str, Any]) -> Iterator[str]:
         total = sum({files[path]["sha256"]: files[path]["size_bytes"] for path in variant["files"]}.values())
         if variant["download_bytes"] != total:
             yield f"{where}: download_bytes is {variant['download_bytes']}, but its files add up to {total}"
+        largest, weights = variant["largest_tensor_bytes"], variant["weight_bytes"]
+        if largest > weights:
+            yield f"{where}: largest_tensor_bytes is {largest}, but all weights together have {weights}"
     if unused := files.keys() - {path for variant in document["variants"] for path in variant["files"]}:
         yield f"at $.files[{min(unused)!r}]: no variant uses it"

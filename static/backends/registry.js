@@ -11,9 +11,10 @@ import { FeatherweightError } from "../errors.js";
  * What the choice depends on.
  * @typedef {object} BackendFacts
  * @property {boolean} simd
- * @property {{isFallback: boolean, features: readonly string[], limits: {maxStorageBufferBindingSize: number}} | null} webgpu null
- *   without an adapter
+ * @property {{isFallback: boolean, features: readonly string[], limits: GpuLimits} | null} webgpu null without an adapter
  */
+
+/** In bytes. @typedef {{maxBufferSize: number, maxStorageBufferBindingSize: number}} GpuLimits */
 
 /**
  * @typedef {object} Row
@@ -31,9 +32,12 @@ const HALF_PRECISION = ["fp16", "q4f16"];
  */
 const UNRELIABLE = "attention over an encoder's states fails now and then on this runtime's GPU kernels";
 
-/** The matrix over the vocabulary, the largest of a model; 0 without one. @param {Variant} variant */
-function headBytes({ cost }) {
-  return Math.max(0, ...Object.entries(cost.perToken).map(([name, { bytes }]) => (name.startsWith("head_") ? bytes : 0)));
+/** Why a weight has no room on a GPU; null if it has. @param {number} bytes @param {GpuLimits} limits */
+function sizeObstacle(bytes, { maxBufferSize, maxStorageBufferBindingSize }) {
+  const most = Math.min(maxBufferSize, maxStorageBufferBindingSize);
+  if (bytes <= most) return null;
+  const limit = most < maxStorageBufferBindingSize ? "buffer (maxBufferSize)" : "binding (maxStorageBufferBindingSize)";
+  return `its largest matrix has ${Math.ceil(bytes / 1e6)} MB, and this GPU takes ${Math.floor(most / 1e6)} MB in one ${limit}`;
 }
 
 /** In the order in which "auto" tries them. @type {readonly Row[]} */
@@ -45,10 +49,7 @@ const ROWS = [
       const half = HALF_PRECISION.includes(variant.dtype);
       if (half && !facts.webgpu.features.includes("shader-f16")) return "this GPU has no 16-bit floats (shader-f16)";
       if (variant.encoder) return UNRELIABLE;
-      const head = headBytes(variant);
-      const most = facts.webgpu.limits.maxStorageBufferBindingSize;
-      if (head > most) return `its output matrix has ${Math.round(head / 1e6)} MB, and the GPU takes ${Math.round(most / 1e6)} MB at once`;
-      return null;
+      return sizeObstacle(variant.largestTensorBytes, facts.webgpu.limits);
     },
     // A software adapter is right but slower than WebAssembly: only for those who ask for it by name.
     automatic: (facts) => facts.webgpu !== null && !facts.webgpu.isFallback,
@@ -67,7 +68,6 @@ const ROWS = [
     open: async () => (await import("./ort.js")).ortWasm,
   },
 ];
-
 
 /**
  * The backends to try, the best first; for a backend asked for by name there is only that one.

@@ -63,6 +63,7 @@ import {
  * @property {readonly string[]} files paths of everything a client fetches, in order
  * @property {number} downloadBytes sum of the sizes of `files`, each content once
  * @property {number} weightBytes
+ * @property {number} largestTensorBytes of the largest weight of any graph, all of its parts: a GPU takes it in one buffer
  * @property {Cost} cost
  * @property {GraphSpec | null} encoder of an encoder-decoder, else null; `graph`, `shards` and `cost` are the decoder's
  */
@@ -305,13 +306,17 @@ function readVariant(value, where, files) {
   const contents = new Map(paths.map((path) => [files.get(path)?.sha256, files.get(path)?.sizeBytes ?? 0]));
   const sum = [...contents.values()].reduce((total, size) => total + size, 0);
   if (downloadBytes !== sum) refuse(`${where}.download_bytes`, `must be the sum of its files' sizes, ${sum}`);
+  const weightBytes = asCount(variant.weight_bytes, `${where}.weight_bytes`);
+  const largestTensorBytes = asCount(variant.largest_tensor_bytes, `${where}.largest_tensor_bytes`);
+  if (largestTensorBytes > weightBytes) refuse(`${where}.largest_tensor_bytes`, `must be at most weight_bytes, ${weightBytes}`);
   return Object.freeze({
     dtype: asText(variant.dtype, `${where}.dtype`),
     blockSize: orNull(variant.block_size, `${where}.block_size`, asCount),
     ...own,
     files: Object.freeze(paths),
     downloadBytes,
-    weightBytes: asCount(variant.weight_bytes, `${where}.weight_bytes`),
+    weightBytes,
+    largestTensorBytes,
     encoder,
   });
 }

@@ -100,6 +100,7 @@ def test_manifest_names_both_graphs(tmp_path: Path) -> None:
     one, other = (content.files[each.shards[0]] for each in variant.graphs)
     assert one.sha256 == other.sha256  # the shared table, which is fetched once
     assert one.size_bytes == 97 * 64 + 2 * 2 * 97
+    assert variant.largest_tensor_bytes == 97 * 64  # its codes
     files = [content.files[path] for path in variant.files]
     assert variant.download_bytes == sum({file.sha256: file.size_bytes for file in files}.values())
     assert variant.download_bytes <= sum(file.size_bytes for file in files) - one.size_bytes

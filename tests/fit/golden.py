@@ -16,10 +16,15 @@ from convert.shards import hash_file
 GOLDEN = Path(__file__).parent.parent / "data" / "fit.json"
 
 MODELS: dict[str, dict[str, Any]] = {
+    # "weights": bytes of all of them and of the largest, by dtype; "classes": bytes and multiply-adds a token.
     "decoder": {
         "kv_cache": KvCache(layers=26, kv_heads=4, head_dim=256),
         "context_length": 8192,
-        "weights": {Dtype.Q4: 1_200_000_000, Dtype.Q8: 2_300_000_000, Dtype.FP16: 5_100_000_000},
+        "weights": {
+            Dtype.Q4: (1_200_000_000, 590_000_000),
+            Dtype.Q8: (2_300_000_000, 590_000_000),
+            Dtype.FP16: (5_100_000_000, 1_180_000_000),
+        },
         "classes": {
             "linear_4bit": (1_100_000_000, 1_950_000_000),
             "head_8bit": (620_000_000, 590_000_000),
@@ -32,7 +37,11 @@ MODELS: dict[str, dict[str, Any]] = {
     "wide": {
         "kv_cache": KvCache(layers=16, kv_heads=8, head_dim=64),
         "context_length": 2048,
-        "weights": {Dtype.Q4: 1_100_000_000, Dtype.Q8: 1_900_000_000, Dtype.Q4F16: 700_000_000},
+        "weights": {
+            Dtype.Q4: (1_100_000_000, 130_000_000),
+            Dtype.Q8: (1_900_000_000, 130_000_000),
+            Dtype.Q4F16: (700_000_000, 130_000_000),
+        },
         "classes": {
             "linear_4bit": (640_000_000, 1_130_000_000),
             "head_4bit": (150_000_000, 260_000_000),
@@ -44,7 +53,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "encoder": {
         "kv_cache": None,
         "context_length": 512,
-        "weights": {Dtype.Q8: 24_000_000},
+        "weights": {Dtype.Q8: (24_000_000, 11_700_000)},
         "classes": {
             "linear_8bit": (11_280_384, 10_616_832),
             "attention": (18_432, 4_608),
@@ -52,10 +61,21 @@ MODELS: dict[str, dict[str, Any]] = {
         },
         "steps": 82,
     },
+    "encoder-of-many-words": {
+        "kv_cache": None,
+        "context_length": 512,
+        "weights": {Dtype.Q8: (290_000_000, 192_000_000), Dtype.FP32: (1_100_000_000, 768_000_000)},
+        "classes": {
+            "linear_8bit": (90_240_000, 84_930_000),
+            "attention": (73_728, 18_432),
+            "elementwise": (1_257_000, 0),
+        },
+        "steps": 164,
+    },
     "encoder-decoder": {
         "kv_cache": KvCache(layers=6, kv_heads=8, head_dim=64),
         "context_length": 512,
-        "weights": {Dtype.FP32: 240_000_000, Dtype.Q8: 66_000_000},
+        "weights": {Dtype.FP32: (240_000_000, 66_000_000), Dtype.Q8: (66_000_000, 16_000_000)},
         "classes": {
             "linear_8bit": (41_000_000, 38_000_000),
             "linear_float": (1_000_000, 450_000),
@@ -95,11 +115,17 @@ RATES = {
         for threads, gain in ((1, 1.0), (2, 1.83), (4, 3.1))
     ],
 }
-GPU = {
-    "is_fallback": False,
-    "features": [],
-    "limits": {"max_buffer_size": 268435456, "max_storage_buffer_binding_size": 268435456},
-}
+
+
+def gpu(max_buffer_size: int, max_storage_buffer_binding_size: int) -> dict[str, Any]:
+    """A hardware GPU with these limits, in bytes."""
+    limits = {
+        "max_buffer_size": max_buffer_size,
+        "max_storage_buffer_binding_size": max_storage_buffer_binding_size,
+    }
+    return {"is_fallback": False, "features": [], "limits": limits}
+
+
 PROFILES: dict[str, dict[str, Any]] = {
     "laptop": {"threads": 6, "cross_origin_isolated": True, "device_memory_gib": 8, "rates": RATES, "gpu": None},
     "phone": {"threads": 8, "cross_origin_isolated": False, "device_memory_gib": 2, "rates": RATES, "gpu": None},
@@ -108,14 +134,14 @@ PROFILES: dict[str, dict[str, Any]] = {
         "cross_origin_isolated": True,
         "device_memory_gib": None,
         "rates": None,
-        "gpu": GPU,
+        "gpu": gpu(1 << 28, 1 << 27),
     },
     "desktop": {
         "threads": 12,
         "cross_origin_isolated": True,
         "device_memory_gib": 32,
         "rates": {**RATES, "gpu": {"step_s": 6e-6, "call_s": 4e-4, "bytes_per_s": 3.1e11, "macs_per_s": 4.2e12}},
-        "gpu": GPU,
+        "gpu": gpu(1 << 28, (1 << 31) - 4),
     },
 }
 CASES: list[dict[str, Any]] = [
@@ -129,6 +155,8 @@ CASES: list[dict[str, Any]] = [
         ("wide", {}),
         ("encoder", {"prompt_tokens": 16}),
         ("encoder", {"prompt_tokens": 4096, "threads": 1}),
+        ("encoder-of-many-words", {"dtype": "q8"}),
+        ("encoder-of-many-words", {"dtype": "fp32"}),
         ("encoder-decoder", {"dtype": "q8"}),
         ("encoder-decoder", {"dtype": "fp32", "prompt_tokens": 300, "context_length": 400}),
     )
@@ -163,7 +191,7 @@ def manifest_of(name: str) -> str:
         (root / "onnx").mkdir()
         files = []
         variants = []
-        for dtype, weight_bytes in facts["weights"].items():
+        for dtype, (weight_bytes, largest_tensor_bytes) in facts["weights"].items():
             graph, shard = f"onnx/model{dtype.suffix}.onnx", f"onnx/model{dtype.suffix}.onnx_data"
             sizes = {graph: 100, shard: weight_bytes >> 20}
             reader = f"onnx/encoder_model{dtype.suffix}.onnx" if "encoder" in facts else ""
@@ -180,6 +208,7 @@ def manifest_of(name: str) -> str:
                     graph=graph,
                     shards=(shard,),
                     weight_bytes=weight_bytes,
+                    largest_tensor_bytes=largest_tensor_bytes,
                     cost=cost_of(kept, facts["steps"], cache),
                     encoder=manifest.GraphSpec(graph=reader, shards=(), cost=cost_of(facts["encoder"], 90, 0))
                     if reader

@@ -15,11 +15,12 @@ from convert.fit.verdict import conformal_factor
 from tests.fit.golden import CASES, GOLDEN, golden, manifest_of, profile_of, verdict
 
 ROOT = Path(__file__).parent.parent.parent
+MANY_WORDS = "encoder-of-many-words"
 
 
 def test_verdicts_are_the_golden_ones() -> None:
     assert golden() == json.loads(GOLDEN.read_text()), "run `python -m tests.fit.golden` after a wanted change"
-    assert len(CASES) == 36
+    assert len(CASES) == 44
 
 
 def test_published_errors_are_the_same_in_both_languages() -> None:
@@ -81,6 +82,18 @@ def test_a_gpu_is_predicted_by_its_rates_and_taken_within_its_limits() -> None:
     assert told["decoder"]["decode_tokens_per_s"] is not None  # its output matrix is too large for the GPU
 
 
+def test_the_smaller_limit_of_a_gpu_judges_the_table_of_an_encoder() -> None:
+    def taken(profile: str, dtype: str) -> str:
+        of_onnxruntime = verdict({"profile": profile, "model": MANY_WORDS, "dtype": dtype, "backend": "ort-webgpu"})
+        found = verdict({"profile": profile, "model": MANY_WORDS, "dtype": dtype})
+        return "ort-webgpu" if found["memory"] == of_onnxruntime["memory"] else "wasm"
+
+    # 192 MB and 768 MB, against 256 MiB in one buffer and 2 GiB in one binding.
+    assert [taken("desktop", dtype) for dtype in ("q8", "fp32")] == ["ort-webgpu", "wasm"]
+    # Against 256 MiB in one buffer and 128 MiB in one binding.
+    assert [taken("unmeasured", dtype) for dtype in ("q8", "fp32")] == ["wasm", "wasm"]
+
+
 def test_the_best_variant_is_the_preferred_one_that_fits() -> None:
     chosen = {case["profile"]: verdict(case)["plan"]["dtype"] for case in CASES if case["model"] == "wide"}
     assert chosen == {"laptop": "q4", "phone": "q4f16", "unmeasured": "q4", "desktop": "q4"}
@@ -94,6 +107,7 @@ BAD: dict[str, Any] = {
     "no_rates_for_threads": json.dumps(
         {**profile_of("laptop"), "rates": {**profile_of("laptop")["rates"], "by_threads": []}}
     ),
+    "no_limit_of_a_buffer": json.dumps(profile_of("desktop")).replace('"max_buffer_size"', '"max_size"'),
     "too_long": " " * (1 << 21),
 }
 

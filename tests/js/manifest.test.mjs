@@ -52,7 +52,7 @@ test("roundtrip: every field under its camelCase name", () => {
   assert.equal(manifest.model.pooling, null);
   const variant = manifest.variant("q4");
   assert.deepEqual(variant.files, Object.keys(CONTENTS));
-  assert.equal(variant.downloadBytes, 8100);
+  assert.deepEqual([variant.downloadBytes, variant.weightBytes, variant.largestTensorBytes], [8100, 8100, 4050]);
   assert.deepEqual(variant.cost, {
     perToken: { linear_4bit: { bytes: 100, macs: 200 } },
     steps: 4,
@@ -140,6 +140,8 @@ for (const [defect, pattern, change] of [
   ["file_twice", /file twice/, (json) => json.variants[0].files.push(GRAPH)],
   ["unlisted_shard", /does not list it/, (json) => json.variants[0].shards.push("ghost")],
   ["wrong_download_bytes", /sum of its files' sizes, 8100/, (json) => (json.variants[0].download_bytes += 1)],
+  ["no_largest_tensor", /largest_tensor_bytes must be an integer/, (json) => delete json.variants[0].largest_tensor_bytes],
+  ["tensor_larger_than_all", /at most weight_bytes, 8100/, (json) => (json.variants[0].largest_tensor_bytes = 8101)],
   ["missing_cost", /cost must be an object/, (json) => delete json.variants[0].cost],
   ["missing_model", /model must be an object/, (json) => delete json.model],
   ["files_as_list", /files must be an object/, (json) => (json.files = [])],

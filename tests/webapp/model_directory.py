@@ -32,6 +32,7 @@ def write_model(directory: Path, shard_bytes: int = (1 << 20) + 17, seed: int = 
         graph="onnx/model_q4.onnx",
         shards=(SHARD,),
         weight_bytes=shard_bytes,
+        largest_tensor_bytes=shard_bytes,
         cost=cost,
     )
     model = manifest.Model(

@@ -35,6 +35,7 @@ export function describeModel(contents, chunkSize) {
     files: paths,
     download_bytes: downloadBytes,
     weight_bytes: downloadBytes,
+    largest_tensor_bytes: Math.floor(downloadBytes / 2),
     cost,
   };
   const model = {

@@ -6,10 +6,9 @@ import { chooseBackends } from "../../../static/backends/registry.js";
 
 const LIMITS = { maxBufferSize: 2 ** 28, maxStorageBufferBindingSize: 2 ** 27 };
 const GPU = { isFallback: false, features: ["shader-f16"], limits: LIMITS };
-const COST = { perToken: { linear_4bit: { bytes: 2 ** 30, macs: 2 ** 31 }, head_8bit: { bytes: 2 ** 25, macs: 2 ** 25 } } };
 /** The choice among the backends on onnxruntime-web; other rows come and go without these tests. */
 const names = (name, facts, dtype = "q4") =>
-  chooseBackends(name, { simd: true, webgpu: null, ...facts }, { dtype, cost: COST })
+  chooseBackends(name, { simd: true, webgpu: null, ...facts }, { dtype, largestTensorBytes: 2 ** 27 })
     .map((row) => row.name)
     .filter((found) => found.startsWith("ort-"));
 const unsupported = (pattern) => (error) => error instanceof FeatherweightError && error.code === "unsupported" && pattern.test(error.message);
@@ -31,12 +30,20 @@ test("half_precision_needs_the_gpu_feature", () => {
   assert.throws(() => names("ort-webgpu", { webgpu }, "q4f16"), unsupported(/shader-f16/));
 });
 
-test("a_gpu_needs_room_for_the_output_matrix", () => {
-  const variant = { dtype: "q4", encoder: null, cost: { perToken: { head_8bit: { bytes: 5.6e8, macs: 5.2e8 } } } };
-  const choose = (name, webgpu) => chooseBackends(name, { simd: true, webgpu }, variant).map((row) => row.name);
-  assert.deepEqual(choose("auto", GPU), ["wasm", "ort-wasm"]);
-  assert.throws(() => choose("ort-webgpu", GPU), unsupported(/output matrix has 560 MB, and the GPU takes 134 MB/));
-  assert.equal(choose("auto", { ...GPU, limits: { ...LIMITS, maxStorageBufferBindingSize: 2 ** 30 } })[0], "ort-webgpu");
+test("a_gpu_needs_room_for_the_largest_matrix_in_one_binding_and_in_one_buffer", () => {
+  // An encoder with the table of a multilingual vocabulary: it has no head, whose cost would tell of the table.
+  const variant = { dtype: "fp16", encoder: null, largestTensorBytes: 3e8, cost: { perToken: { linear_float: { bytes: 1e8, macs: 5e7 } } } };
+  const choose = (name, limits) => chooseBackends(name, { simd: true, webgpu: { ...GPU, limits } }, variant).map((row) => row.name);
+  const roomy = { maxBufferSize: 2 ** 30, maxStorageBufferBindingSize: 2 ** 30 };
+  assert.equal(choose("auto", roomy)[0], "ort-webgpu");
+  for (const [limit, said] of [
+    ["maxStorageBufferBindingSize", /its largest matrix has 300 MB, and this GPU takes 134 MB in one binding \(maxStorageBufferBindingSize\)/],
+    ["maxBufferSize", /its largest matrix has 300 MB, and this GPU takes 134 MB in one buffer \(maxBufferSize\)/],
+  ]) {
+    const limits = { ...roomy, [limit]: 2 ** 27 };
+    assert.deepEqual(choose("auto", limits), ["wasm", "ort-wasm"]);
+    assert.throws(() => choose("ort-webgpu", limits), unsupported(said));
+  }
 });
 
 test("encoder_decoders_run_on_the_processor", () => {

@@ -43,6 +43,7 @@ const VARIANT = Object.freeze({
   dtype: "q4",
   downloadBytes: 100e6,
   weightBytes: 96e6,
+  largestTensorBytes: 30e6,
   cost: { kvBytesPerToken: 46080, activationBytesPerToken: 30000, perToken: {}, steps: 1 },
 });
 
@@ -177,8 +178,8 @@ test("a_gpu_is_predicted_by_its_rates_and_judged_by_its_own_runs", () => {
   assert.ok(software.why.some((sentence) => /software renderer/.test(sentence)));
   assert.ok(software.decode_tokens_per_s);
   const small = { ...webgpu, limits: { maxBufferSize: 1e6, maxStorageBufferBindingSize: 1e6 } };
-  const wide = { ...MEASURED, cost: { ...MEASURED.cost, perToken: { ...PER_TOKEN, head_8bit: { bytes: 3e7, macs: 3e7 } } } };
-  assert.ok(weigh({}, wide, { webgpu: small, rates: RATES }).why.some((sentence) => /GPU does not run this: its output matrix/.test(sentence)));
+  const { why: told } = weigh({}, MEASURED, { webgpu: small });
+  assert.ok(told.some((sentence) => /GPU does not run this: its largest matrix has 30 MB.* takes 1 MB in one binding/.test(sentence)));
 });
 
 const receipt = (ratio, facts = {}) => {
