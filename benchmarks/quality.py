@@ -1,12 +1,14 @@
 """Measures what each way of quantizing costs the bundled models, and writes the tables of docs/quality.md.
 
 ``python -m benchmarks.quality`` converts, measures (an hour of two busy cores) and writes docs/quality.json; with
-``--report`` it only renders the tables of what is stored there.
+``--only TEXT`` it measures the rows whose description holds TEXT and keeps the others, with ``--report`` it only
+renders the tables of what is stored there.
 """
 
 import argparse
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from convert import __version__
+from benchmarks.dynamic_int8 import write_dynamic_int8
+from convert import __version__, manifest
 from convert.dtypes import Dtype
 from convert.evaluation import metrics
 from convert.evaluation.decoders import agreement, perplexity
@@ -31,6 +34,8 @@ MEGABYTE = 10**6
 DECODER, ENCODER = "smollm2-135m-instruct", "minilm-distilbert"
 ANEW = ("rtn", "mse", "gptq")
 """Methods; a recipe that names one has the blocks of the GGUF file rounded anew, as if its weights were floats."""
+PEER = "ONNX Runtime's `quantize_dynamic`, which rounds activations to 8 bits too"
+"""The format in which onnxruntime-web and Transformers.js are fastest on processors."""
 
 Row = dict[str, Any]
 
@@ -59,24 +64,43 @@ def cases(model: str) -> Iterator[tuple[str, Dtype, dict[str, Any]]]:
         )
 
 
-def measure(model: str, folder: Path) -> list[Row]:
-    """One row per case of ``model``, each compared with fp32."""
+def names(model: str) -> list[str]:
+    """What the rows of ``model`` are called, in their order."""
+    return [*(name for name, _, _ in cases(model)), PEER]
+
+
+def measure(model: str, folder: Path, only: str) -> dict[str, Row]:
+    """By name: the rows of ``model`` whose name holds ``only``, each compared with fp32."""
     exact = folder / f"{model}-exact"
     text = (DATA / "english.txt").read_text()
     convert(f"bundled:{model}", exact, dtypes=[Dtype.FP32], progress=SilentProgress())
     reference = perplexity(exact, "fp32", text, max_tokens=MAX_TOKENS).perplexity if model == DECODER else 0.0
-    rows = []
-    for number, (name, dtype, options) in enumerate(cases(model)):
-        out = folder / f"{model}-{number}"
-        report = convert(f"bundled:{model}", out, dtypes=[dtype], progress=SilentProgress(), **options)
-        row: Row = {"how": name, "dtype": dtype, "download_bytes": report.manifest.variant(dtype).download_bytes}
+    rows = {}
+    for name, out, dtype, download_bytes in variants(model, exact, folder, only):
+        row: Row = {"how": name, "dtype": "int8" if name == PEER else dtype, "download_bytes": download_bytes}
         if model == DECODER:
             row |= decoder_figures(out, dtype, exact, text, reference)
         else:
             row |= encoder_figures(out, dtype, exact, text)
-        rows.append({key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in row.items()})
-        print(json.dumps(rows[-1]), flush=True)
+        rows[name] = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in row.items()}
+        print(json.dumps(rows[name]), flush=True)
     return rows
+
+
+def variants(model: str, exact: Path, folder: Path, only: str) -> Iterator[tuple[str, Path, Dtype, int]]:
+    """Name, model directory, dtype and download of each variant whose name holds ``only``, made one after the other."""
+    for number, (name, dtype, options) in enumerate(cases(model)):
+        if only in name:
+            out = folder / f"{model}-{number}"
+            report = convert(f"bundled:{model}", out, dtypes=[dtype], progress=SilentProgress(), **options)
+            yield name, out, dtype, report.manifest.variant(dtype).download_bytes
+    if only in PEER:
+        out = folder / f"{model}-peer"
+        variant = manifest.load(exact).variant(Dtype.FP32)
+        shutil.copytree(exact, out, ignore=shutil.ignore_patterns(*(Path(path).name for path in variant.own_files)))
+        write_dynamic_int8(exact / variant.graph, out / variant.graph)
+        files = [*(path for path in variant.files if path not in variant.own_files), variant.graph]
+        yield PEER, out, Dtype.FP32, sum((out / path).stat().st_size for path in files)
 
 
 def decoder_figures(out: Path, dtype: str, exact: Path, text: str, reference: float) -> Row:
@@ -156,11 +180,17 @@ def main() -> None:
     """Measure and write, or only write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--report", action="store_true", help="render what is stored")
+    parser.add_argument("--only", default="", help="rows whose description holds this; the others stay as stored")
     parser.add_argument("--date", help="of the measurement, for the page")
     arguments = parser.parse_args()
     if not arguments.report:
+        earlier = json.loads(STORED.read_bytes())["models"] if arguments.only else {}
+        models = {}
         with tempfile.TemporaryDirectory(prefix="featherweight-quality-") as folder:
-            models = {model: measure(model, Path(folder)) for model in (ENCODER, DECODER)}
+            for model in (DECODER, ENCODER):
+                rows = {row["how"]: row for row in earlier.get(model, [])}
+                rows |= measure(model, Path(folder), arguments.only)
+                models[model] = [rows[name] for name in names(model)]
         stored = {"version": __version__, "date": arguments.date, "models": models}
         STORED.write_text(json.dumps(stored, indent=1) + "\n")
     write_page(json.loads(STORED.read_bytes()))

@@ -132,11 +132,11 @@ def busy_table(rows: list[Row]) -> str:
 
 
 def context_table(rows: list[Row]) -> str:
-    """Milliseconds per token by the tokens before it, and what they would be if only bytes counted."""
+    """Milliseconds per token by the tokens before it, and what a fresh probe and the cost model expected."""
     lines = [["", *(f"after {length}, ms/token" for length in context.LENGTHS)]]
     lines.append(["---"] * len(lines[0]))
     for row in rows:
-        for title, measure in ((f"{row.runtime} {row.format}", "at"), ("by bytes of weights and cache", "by_bytes")):
+        for title, measure in ((f"{row.runtime} {row.format}", "at"), ("expected by the cost model", "expected")):
             lines.append([title, *(_short(row.median(f"{measure}_{length}_ms")) for length in context.LENGTHS)])
     return _lines(lines) if rows else ""
 
