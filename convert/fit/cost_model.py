@@ -33,13 +33,11 @@ def run_seconds(cost: Cost, rates: ThreadRates, rows: int, past: int, text: int 
             seconds += one if name.startswith("head_") else max(one, work.macs * rows / rate["macs_per_s"])
         elif attention:
             window = float(attention[1] or inf)
-            seconds += max(
-                work.bytes * min(window, past + rows) / rates.attention["bytes_per_s"],
-                work.macs * _tokens_seen(rows, past, window) / rates.attention["macs_per_s"],
-            )
+            seconds += work.bytes * min(window, past + rows) / rates.attention["bytes_per_s"]
+            seconds += work.macs * _tokens_seen(rows, past, window) / rates.attention["macs_per_s"]
         elif name == _CROSS_ATTENTION:
             rate = rates.attention
-            seconds += text * max(work.bytes / rate["bytes_per_s"], work.macs * rows / rate["macs_per_s"])
+            seconds += text * (work.bytes / rate["bytes_per_s"] + work.macs * rows / rate["macs_per_s"])
         else:
             seconds += work.bytes * rows / rates.elementwise_bytes_per_s
     return seconds

@@ -25,7 +25,8 @@ const CROSS_ATTENTION = "cross_attention";
 
 /**
  * Seconds of one run of `rows` tokens after `past` others: every operator class takes its multiply-adds at the rate that
- * was measured for it (one row: bound by memory; many: by arithmetic), every step its overhead.
+ * was measured for it (one row: bound by memory; many: by arithmetic), every step its overhead. Attention waits for memory
+ * and multiplies in turn.
  * @param {Cost} cost
  * @param {ThreadRates} rates
  * @param {number} rows
@@ -43,12 +44,10 @@ export function runSeconds({ perToken, steps }, rates, rows, past, text = 0) {
       seconds += HEAD.test(name) ? one : Math.max(one, (macs * rows) / rate.macs_per_s);
     } else if (attention) {
       const window = Number(attention[1] ?? Infinity);
-      seconds += Math.max(
-        (bytes * Math.min(window, past + rows)) / rates.attention.bytes_per_s,
-        (macs * tokensSeen(rows, past, window)) / rates.attention.macs_per_s,
-      );
+      seconds += (bytes * Math.min(window, past + rows)) / rates.attention.bytes_per_s;
+      seconds += (macs * tokensSeen(rows, past, window)) / rates.attention.macs_per_s;
     } else if (name === CROSS_ATTENTION) {
-      seconds += text * Math.max(bytes / rates.attention.bytes_per_s, (macs * rows) / rates.attention.macs_per_s);
+      seconds += text * (bytes / rates.attention.bytes_per_s + (macs * rows) / rates.attention.macs_per_s);
     } else {
       seconds += (bytes * rows) / rates.elementwise_bytes_per_s;
     }

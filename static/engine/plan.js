@@ -83,6 +83,14 @@ export class Plan {
     this.#set(PLAN.ARRIVALS, memory.allocate(4 * kvHeads));
   }
 
+  /** Have as much of the cache as goes into memory that is there already. @param {number} address @param {number} bytes */
+  takePages(address, bytes) {
+    const count = Math.min(this.maxPages - this.pages, Math.floor(bytes / this.pageBytes));
+    const pages = Array.from({ length: count }, (_, at) => address + at * this.pageBytes);
+    this.kernels.memory.words(this.tables.pages, this.maxPages).set(pages, this.pages);
+    this.pages += count;
+  }
+
   /** Make room in the cache for slots below `count`. @param {number} count */
   reserveSlots(count) {
     const needed = Math.ceil(count / PAGE_TOKENS);

@@ -28,7 +28,9 @@ import { WeightLayout } from "./weight_layout.js";
  * @property {LoweredModel} model
  * @property {Record<LinearClass, Part>} linear all weights once
  * @property {Record<LinearClass, Part>} linearFew a few of them, for many rows
- * @property {Part} attention bytes and multiply-adds for each token that a row sees
+ * @property {Part} attention bytes and multiply-adds for each token that a row sees, over a cache of PROBE_CONTEXT tokens that is
+ *   as large as the weights
+ * @property {Part} attentionFew some of it, for many rows
  * @property {Part} elementwise
  * @property {Part} steps that do next to nothing, of all threads and of one in turn
  */
@@ -39,6 +41,9 @@ const LAYERS = 8;
 const HEADS = 16;
 const KV_HEADS = 4;
 const HEAD_DIM = 64;
+/** What a layer keeps of a token, in float16, and what a row multiplies with it. */
+const KV_BYTES = 2 * KV_HEADS * HEAD_DIM * 2;
+const SEEN_MACS = 2 * HEADS * HEAD_DIM;
 const STEPS = 256;
 /** Of a product that is next to nothing, but that all threads have a part in. */
 const SMALL = { width: 32, columns: 128 };
@@ -78,7 +83,9 @@ export function probeModel(kernels, weightBytes) {
     const end = Math.min(linear[name].end, begin + FEW + 1);
     linearFew[name] = { begin, end, bytes: FEW * matrixBytes, macs: FEW * WIDTH * WIDTH };
   }
-  const attention = part(() => emitAttentions(context));
+  const layerBytes = PROBE_CONTEXT * KV_BYTES;
+  const attention = part(() => emitAttentions(context, Math.floor(weightBytes / layerBytes)));
+  const attentionFew = { begin: attention.begin, end: attention.begin + 2 * LAYERS, bytes: LAYERS * KV_BYTES, macs: LAYERS * SEEN_MACS };
   const elementwise = part(() => emitRows(context, input, other));
   const small = context.quantize({ ...input, width: SMALL.width }, CLASSES.linear_4bit.bits);
   const steps = part(() => emitSmallSteps(context, small));
@@ -96,7 +103,7 @@ export function probeModel(kernels, weightBytes) {
     types: Infinity,
     pad: null,
   };
-  return { model, linear, linearFew, attention, elementwise, steps };
+  return { model, linear, linearFew, attention, attentionFew, elementwise, steps };
 }
 
 /** @param {Kernels} kernels @param {LinearClass} name */
@@ -126,15 +133,15 @@ function emitSmallSteps(context, source) {
   return { bytes: 0, macs: 0 };
 }
 
-/** @param {LoweringContext} context */
-function emitAttentions(context) {
+/** @param {LoweringContext} context @param {number} layers */
+function emitAttentions(context, layers) {
   const q = context.define("q", HEADS * HEAD_DIM, ROWS.ALL);
   const k = context.define("k", KV_HEADS * HEAD_DIM, ROWS.ALL);
   const v = context.define("v", KV_HEADS * HEAD_DIM, ROWS.ALL);
-  for (let layer = 0; layer < LAYERS; layer++) {
+  for (let layer = 0; layer < layers; layer++) {
     emitAttention(context, node(`attention${layer}`), [q, k, v], { heads: HEADS, kvHeads: KV_HEADS, sees: SEES.PAST });
   }
-  return { bytes: LAYERS * 2 * KV_HEADS * HEAD_DIM * 2, macs: LAYERS * 2 * HEADS * HEAD_DIM };
+  return { bytes: layers * KV_BYTES, macs: layers * SEEN_MACS };
 }
 
 /** What a layer does beside its products: norm with skip, quantizing, a gated activation. @param {LoweringContext} context @param {Value} a @param {Value} b */

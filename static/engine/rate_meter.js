@@ -14,7 +14,7 @@ import { ThreadPool } from "./thread_pool.js";
  * @typedef {object} KernelRates
  * @property {number} threads
  * @property {Record<string, Rate>} linear by operator class
- * @property {Rate} attention bytes of the KV cache for one row, multiply-adds for many
+ * @property {Rate} attention multiply-adds, and bytes of the KV cache in the time that one row takes beside its multiply-adds
  * @property {number} elementwise_bytes_per_s
  * @property {number} step_s what a step costs beside its work
  */
@@ -35,6 +35,8 @@ const PIECES = 8;
 const WARM_SHARE = 0.1;
 /** By so much more a step takes in a model, where what it reads has left the caches. */
 const COLD = 6.5;
+/** Of the time of attention over one row, what waits for memory even where that was not to be seen. */
+const LEAST_WAIT = 0.1;
 /** By so much of the typical run's time others may take longer on a machine that does nothing else. */
 const USUAL_EXCESS = 0.3;
 
@@ -76,6 +78,7 @@ export class RateMeter {
     this.#probe = probeModel(kernels, WEIGHT_BYTES);
     this.#weights = kernels.memory.allocate(this.#probe.model.weights.bytes);
     this.#plan = new Plan(kernels, this.#probe.model, { weights: this.#weights, maxRows: ROWS, maxSlots: PROBE_CONTEXT });
+    this.#plan.takePages(this.#weights, WEIGHT_BYTES);
     this.#pool = new ThreadPool(kernels, threads - 1, createWorker);
   }
 
@@ -135,9 +138,9 @@ export class RateMeter {
 
   /** Lets the compiler see which kernels are used: it makes them fast while others run. @param {() => number} clock @param {number} until */
   async #warmUp(clock, until) {
-    const { linear, linearFew, attention, elementwise } = this.#probe;
+    const { linear, linearFew, attentionFew, elementwise } = this.#probe;
     const many = new Array(ROWS).fill(0);
-    for (const { begin } of [...Object.values(linear), ...Object.values(linearFew), attention, elementwise]) {
+    for (const { begin } of [...Object.values(linear), ...Object.values(linearFew), attentionFew, elementwise]) {
       for (const ids of [[0], many]) {
         if (clock() >= until) return;
         this.#plan.run([{ ids, positions: ids, slot: 0, past: 0 }], true, { begin, end: begin + 2 });
@@ -265,16 +268,15 @@ async function measureParts(plan, probe, time) {
     const one = (await seconds(part, 1, 0)) - step * (part.end - part.begin);
     linear[name] = { bytes_per_s: part.bytes / one, macs_per_s: (few.macs * ROWS) / (await seconds(few, ROWS, 0)) };
   }
-  const { attention, elementwise } = probe;
+  const { attention, attentionFew, elementwise } = probe;
   const past = PROBE_CONTEXT - 1;
   const one = (await seconds(attention, 1, past)) - step * (attention.end - attention.begin);
-  const many = await seconds(attention, ROWS, PAST);
+  const many = await seconds(attentionFew, ROWS, PAST);
+  const macsPerSecond = (attentionFew.macs * (ROWS * PAST + (ROWS * (ROWS + 1)) / 2)) / many;
+  const waiting = one - (attention.macs * PROBE_CONTEXT) / macsPerSecond;
   return {
     linear,
-    attention: {
-      bytes_per_s: (attention.bytes * PROBE_CONTEXT) / one,
-      macs_per_s: (attention.macs * (ROWS * PAST + (ROWS * (ROWS + 1)) / 2)) / many,
-    },
+    attention: { bytes_per_s: (attention.bytes * PROBE_CONTEXT) / Math.max(waiting, LEAST_WAIT * one), macs_per_s: macsPerSecond },
     elementwise_bytes_per_s: (elementwise.bytes * ROWS) / (await seconds(elementwise, ROWS, 0)),
     step_s: COLD * step,
   };
