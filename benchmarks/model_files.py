@@ -72,7 +72,7 @@ def once(target: Path, say: Callable[[str], None], make: Callable[[Path], object
     if target.exists():
         if not is_outdated(target):
             return
-        shutil.rmtree(target)
+        target.unlink() if target.is_symlink() else shutil.rmtree(target)
     say(f"preparing {target.relative_to(ROOT)}")
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = WORK / "unfinished"

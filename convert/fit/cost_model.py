@@ -1,6 +1,7 @@
 """Owns the arithmetic of speed and memory, as static/device/cost_model.js has it: the same constants, the same sums."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, inf
 
@@ -14,6 +15,7 @@ RUNTIME_BYTES = 64 * MIB
 ENGINE_BYTES = MIB
 FLOAT_BYTES = {"fp32": 4, "fp16": 2}
 PAGE_TOKENS = 256
+TIMED_MACS_PER_BYTE = 2
 ORT_WEIGHT_COPIES = 2
 ORT_CACHE_COPIES = 3
 ORT_CACHE_WIDTH = 2
@@ -33,11 +35,10 @@ def run_seconds(cost: Cost, rates: ThreadRates, rows: int, past: int, text: int 
             seconds += one if name.startswith("head_") else max(one, work.macs * rows / rate["macs_per_s"])
         elif attention:
             window = float(attention[1] or inf)
-            seconds += work.bytes * min(window, past + rows) / rates.attention["bytes_per_s"]
-            seconds += work.macs * _tokens_seen(rows, past, window) / rates.attention["macs_per_s"]
+            seen = work.macs * _tokens_seen(rows, past, window)
+            seconds += _attention_seconds(work.bytes * min(window, past + rows), seen, rates.attention)
         elif name == _CROSS_ATTENTION:
-            rate = rates.attention
-            seconds += text * (work.bytes / rate["bytes_per_s"] + work.macs * rows / rate["macs_per_s"])
+            seconds += text * _attention_seconds(work.bytes, work.macs * rows, rates.attention)
         else:
             seconds += work.bytes * rows / rates.elementwise_bytes_per_s
     return seconds
@@ -106,6 +107,10 @@ def ort_peak_bytes(weight_bytes: int, cost: Cost, cache_tokens: int) -> float:
 def start_seconds(download_bytes: int, rates: Rates) -> float:
     """Seconds from the click to a model that is ready, when everything is stored."""
     return rates.start_s + download_bytes / rates.stored_bytes_per_s
+
+
+def _attention_seconds(size: float, macs: float, rate: Mapping[str, float]) -> float:
+    return size / rate["bytes_per_s"] + max(0.0, macs - TIMED_MACS_PER_BYTE * size) / rate["macs_per_s"]
 
 
 def _tokens_seen(rows: int, past: int, window: float) -> float:

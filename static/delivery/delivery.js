@@ -5,7 +5,7 @@ import { FileDownload } from "./file_download.js";
 import { Lanes } from "./lanes.js";
 import { planSpans } from "./plan.js";
 import { ProgressMeter } from "./progress.js";
-import { ensureSpace } from "./quota.js";
+import { ensureSpace, runsBeyondStore } from "./quota.js";
 
 /** @typedef {import("../manifest/manifest.js").Manifest} Manifest */
 /** @typedef {import("../manifest/manifest.js").FileEntry} FileEntry */
@@ -134,6 +134,7 @@ export class Delivery {
   /** @param {FileEntry[]} files @param {import("./quota.js").StorageFacts | undefined} storage */
   async #survey(files, storage) {
     const { store, meter, chunkSize } = this.#context;
+    let storedBytes = 0;
     let missingBytes = 0;
     const statuses = await Promise.all(files.map((file) => store.status(file, chunkSize)));
     for (const [at, file] of files.entries()) {
@@ -141,10 +142,11 @@ export class Delivery {
       this.#missing.set(file.sha256, new Set(missing));
       missingBytes += file.sizeBytes - presentBytes;
       meter.totalBytes += file.sizeBytes;
-      meter.storedBytes += presentBytes;
+      storedBytes += presentBytes;
     }
+    meter.storedBytes += storedBytes;
     meter.report();
-    if (store.kind !== "memory") await ensureSpace(missingBytes, storage, store);
+    if (store.kind !== "memory" && !runsBeyondStore(storedBytes, missingBytes)) await ensureSpace(missingBytes, storage, store);
     meter.start();
   }
 

@@ -28,6 +28,16 @@ export async function spaceFor(neededBytes, storage, store) {
 }
 
 /**
+ * Whether a model runs although the rest of it cannot be stored: where most of it is here already, the store is full
+ * because of it (private windows let a trial pass and are full later), and what is missing comes over the network.
+ * @param {number} presentBytes
+ * @param {number} missingBytes
+ */
+export function runsBeyondStore(presentBytes, missingBytes) {
+  return missingBytes <= presentBytes;
+}
+
+/**
  * Throws "quota" when there is not this much space left for the store.
  * @param {number} neededBytes
  * @param {StorageFacts | undefined} storage `navigator.storage`

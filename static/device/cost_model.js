@@ -14,6 +14,8 @@ const MIB = 2 ** 20;
 export const RUNTIME_BYTES = 64 * MIB;
 /** What the engine takes beside weights, cache and activations: rows on their way, tables, stacks. */
 const ENGINE_BYTES = MIB;
+/** Multiply-adds of the probe's attention for each byte of its cache: four queries for each key and value of 2 bytes. */
+const TIMED_MACS_PER_BYTE = 2;
 /** Operator classes whose weights are read once for all rows of a run; the others work row by row. */
 const LINEAR = /^linear_/;
 /** Those that are done for one row of a run, however many there are. */
@@ -25,8 +27,7 @@ const CROSS_ATTENTION = "cross_attention";
 
 /**
  * Seconds of one run of `rows` tokens after `past` others: every operator class takes its multiply-adds at the rate that
- * was measured for it (one row: bound by memory; many: by arithmetic), every step its overhead. Attention waits for memory
- * and multiplies in turn.
+ * was measured for it (one row: bound by memory; many: by arithmetic), every step its overhead.
  * @param {Cost} cost
  * @param {ThreadRates} rates
  * @param {number} rows
@@ -44,15 +45,25 @@ export function runSeconds({ perToken, steps }, rates, rows, past, text = 0) {
       seconds += HEAD.test(name) ? one : Math.max(one, (macs * rows) / rate.macs_per_s);
     } else if (attention) {
       const window = Number(attention[1] ?? Infinity);
-      seconds += (bytes * Math.min(window, past + rows)) / rates.attention.bytes_per_s;
-      seconds += (macs * tokensSeen(rows, past, window)) / rates.attention.macs_per_s;
+      seconds += attentionSeconds(bytes * Math.min(window, past + rows), macs * tokensSeen(rows, past, window), rates.attention);
     } else if (name === CROSS_ATTENTION) {
-      seconds += text * (bytes / rates.attention.bytes_per_s + (macs * rows) / rates.attention.macs_per_s);
+      seconds += text * attentionSeconds(bytes, macs * rows, rates.attention);
     } else {
       seconds += (bytes * rows) / rates.elementwise_bytes_per_s;
     }
   }
   return seconds;
+}
+
+/**
+ * Bytes were timed with the multiply-adds of four queries, which is about what they take with fewer; those of others are
+ * extra.
+ * @param {number} bytes
+ * @param {number} macs
+ * @param {{bytes_per_s: number, macs_per_s: number}} rate
+ */
+function attentionSeconds(bytes, macs, rate) {
+  return bytes / rate.bytes_per_s + Math.max(0, macs - TIMED_MACS_PER_BYTE * bytes) / rate.macs_per_s;
 }
 
 /** Tokens that the rows of a causal run see together: row r has past + r + 1 before it, itself included. @param {number} rows @param {number} past @param {number} window */

@@ -7,10 +7,10 @@
 
 /**
  * @param {Weighing} weighing
- * @param {{device: Device, taken: string, gpuObstacle: string | null, runs: boolean, fitsMemory: boolean, fitsStorage: boolean, hint: string | null, presentBytes: number}} facts
+ * @param {{device: Device, taken: string, gpuObstacle: string | null, runs: boolean, fitsMemory: boolean, fitsStorage: boolean, keepsAll: boolean, hint: string | null, presentBytes: number}} facts
  * @returns {string[]}
  */
-export function explain(weighing, { device, taken, gpuObstacle, runs, fitsMemory, fitsStorage, hint, presentBytes }) {
+export function explain(weighing, { device, taken, gpuObstacle, runs, fitsMemory, fitsStorage, keepsAll, hint, presentBytes }) {
   const { memory, download, storage, plan, decode_tokens_per_s: decode, ttft_s: first, basis, expected } = weighing;
   const why = [];
   if (!runs) why.push("This browser is too old: it has no WebAssembly SIMD.");
@@ -24,6 +24,7 @@ export function explain(weighing, { device, taken, gpuObstacle, runs, fitsMemory
   else if (presentBytes > 0) why.push(`${size(download.remaining_bytes)} of ${size(download.bytes)} are still to be downloaded.`);
   else why.push(`The download is ${size(download.remaining_bytes)}.`);
   if (!fitsStorage) why.push(`The browser gives this site only ${size(storage.available ?? 0)} more storage.`);
+  else if (!keepsAll) why.push(`${size(download.remaining_bytes)} of it cannot be kept here: they are downloaded at every visit.`);
   if (storage.available === null && download.remaining_bytes > 0) why.push("This browser does not say how much it can store.");
   if (plan.threads === 1 && device.threads > 1 && !(device.crossOriginIsolated && device.wasm.threads)) {
     why.push("The page is not cross-origin isolated, so only one processor core can be used.");

@@ -1,6 +1,7 @@
 /** Owns the weighing of one variant against a device: pure functions from facts; nothing is measured or fetched here. */
 
 import { chooseBackends, obstacleTo } from "../backends/registry.js";
+import { runsBeyondStore } from "../delivery/quota.js";
 import { RUNTIME_BYTES, engineBytes, ortPeakBytes, roomFor } from "./cost_model.js";
 import { explain } from "./explanation.js";
 import { METRICS, predictFrom, rawPrediction } from "./prediction.js";
@@ -100,7 +101,8 @@ export function fitVariant({
   const seconds = downloadSeconds(remaining, device);
   const runs = device.wasm.simd;
   const fitsMemory = need <= limit;
-  const fitsStorage = available === null || remaining <= available;
+  const keepsAll = available === null || remaining <= available;
+  const fitsStorage = keepsAll || runsBeyondStore(presentBytes, remaining);
   const smooth = predictions && isSmooth(predictions);
   const verdict = {
     supported: runs && fitsMemory && fitsStorage,
@@ -118,7 +120,7 @@ export function fitVariant({
     plan,
     why: /** @type {string[]} */ ([]),
   };
-  verdict.why = explain(verdict, { device, taken, gpuObstacle: obstacleTo("ort-webgpu", { simd: runs, webgpu: device.webgpu }, variant), runs, fitsMemory, fitsStorage, hint, presentBytes });
+  verdict.why = explain(verdict, { device, taken, gpuObstacle: obstacleTo("ort-webgpu", { simd: runs, webgpu: device.webgpu }, variant), runs, fitsMemory, fitsStorage, keepsAll, hint, presentBytes });
   return verdict;
 }
 

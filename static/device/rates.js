@@ -10,8 +10,7 @@
  * @typedef {object} ThreadRates
  * @property {number} threads
  * @property {Record<string, LinearRate>} linear by operator class; "linear_float" is always there
- * @property {{bytes_per_s: number, macs_per_s: number}} attention multiply-adds, and bytes of the KV cache in
- *   the time that it takes beside them
+ * @property {{bytes_per_s: number, macs_per_s: number}} attention bytes of the KV cache for one row, multiply-adds for many
  * @property {number} elementwise_bytes_per_s norms, activations, quantizing of rows
  * @property {number} step_s what a step costs beside its work: claim, barrier
  * @property {number} call_s what a call costs beside the engine: messages, detokenizing

@@ -14,7 +14,7 @@ import { ThreadPool } from "./thread_pool.js";
  * @typedef {object} KernelRates
  * @property {number} threads
  * @property {Record<string, Rate>} linear by operator class
- * @property {Rate} attention multiply-adds, and bytes of the KV cache in the time that one row takes beside its multiply-adds
+ * @property {Rate} attention bytes of the KV cache for one row, multiply-adds for many
  * @property {number} elementwise_bytes_per_s
  * @property {number} step_s what a step costs beside its work
  */
@@ -26,8 +26,10 @@ export const FILL = 0x3c;
 const ROWS = 128;
 /** Tokens before those that attention is timed with. */
 const PAST = 512;
-/** Timings for each number of threads. */
+/** Timings for each number of threads in each round. */
 const PARTS = 10;
+/** A thread that has just been woken may share a core with another for longer than a part takes. */
+const ROUNDS = 2;
 /** Pieces of a run: between them it can end. */
 const PIECES = 8;
 
@@ -35,8 +37,6 @@ const PIECES = 8;
 const WARM_SHARE = 0.1;
 /** By so much more a step takes in a model, where what it reads has left the caches. */
 const COLD = 6.5;
-/** Of the time of attention over one row, what waits for memory even where that was not to be seen. */
-const LEAST_WAIT = 0.1;
 /** By so much of the typical run's time others may take longer on a machine that does nothing else. */
 const USUAL_EXCESS = 0.3;
 
@@ -83,7 +83,7 @@ export class RateMeter {
   }
 
   /**
-   * Times every part on one thread, then on more. When the time is up it ends behind the piece that runs, and the number
+   * Times every part on one thread, then on more, and all again: the better counts. When the time is up it ends behind the piece that runs, and the number
    * of threads that was not finished is left out; one thread has until `latest`, because without it nothing is known.
    * @param {object} options
    * @param {number} options.deadline of `clock`
@@ -94,14 +94,14 @@ export class RateMeter {
    *   threads, with those before it
    */
   async measure({ deadline, latest, clock, pause, onRates }) {
-    // Untouched memory is one page of zeros to the processor: no more than a cache holds.
+    // Untouched memory is one page of zeros to the processor, which any cache holds.
     this.#kernels.memory.bytes().fill(FILL, this.#weights, this.#weights + WEIGHT_BYTES);
     const counts = threadCounts(this.#threads);
     this.#pool.use(1);
     await this.#warmUp(clock, clock() + (deadline - clock()) * WARM_SHARE);
     /** @type {KernelRates[]} */
     const measured = [];
-    let parts = counts.length * PARTS + 1;
+    let windows = ROUNDS * counts.length * PARTS + 1;
     let leastShare = 1;
     /** @type {Timing[][]} */
     const timings = [];
@@ -109,7 +109,7 @@ export class RateMeter {
     const time = async (begin, end, run) => {
       const start = clock();
       if (start >= (measured.length > 0 ? deadline : latest)) throw new TimeIsUp();
-      const until = start + (deadline - start) / parts--;
+      const until = start + (deadline - start) / windows--;
       /** @type {Timing[]} */
       const runs = [];
       // The whole share: the compiler makes a kernel fast only after it has run for a while.
@@ -122,14 +122,17 @@ export class RateMeter {
     try {
       const readBlock = WEIGHT_BYTES / 4 / PIECES;
       const read = await time(0, PIECES, (begin, end) => this.#kernels.fw_read_sum(this.#weights + 4 * begin * readBlock, (end - begin) * readBlock));
-      for (const count of counts) {
-        this.#pool.use(count);
-        timings.length = 0;
-        const rates = await measureParts(this.#plan, this.#probe, time);
-        const share = shareOfTime(timings);
-        leastShare = Math.min(leastShare, share);
-        measured.push({ threads: count, ...shared(rates, share) });
-        onRates({ read_bytes_per_s: WEIGHT_BYTES / read, by_threads: [...measured], share_of_time: leastShare });
+      const timers = counts.map(() => bestOf(time));
+      for (let round = 0; round < ROUNDS; round++) {
+        for (const [at, threads] of counts.entries()) {
+          this.#pool.use(threads);
+          timings.length = 0;
+          const rates = await measureParts(this.#plan, this.#probe, timers[at]());
+          const share = shareOfTime(timings);
+          leastShare = Math.min(leastShare, share);
+          measured[at] = { threads, ...shared(rates, share) };
+          onRates({ read_bytes_per_s: WEIGHT_BYTES / read, by_threads: [...measured], share_of_time: leastShare });
+        }
       }
     } catch (error) {
       if (!(error instanceof TimeIsUp)) throw error;
@@ -158,6 +161,24 @@ export class RateMeter {
  * Seconds of a typical run of the steps from `begin` to `end`; throws TimeIsUp.
  * @typedef {(begin: number, end: number, run: (begin: number, end: number) => void) => Promise<number>} Timer
  */
+
+/**
+ * Timers for one round after the other, over the same parts in the same order, that give the best of the rounds so far.
+ * @param {Timer} time
+ * @returns {() => Timer}
+ */
+function bestOf(time) {
+  /** @type {number[]} */
+  const best = [];
+  return () => {
+    let part = 0;
+    return async (begin, end, run) => {
+      const at = part++;
+      best[at] = Math.min(best[at] ?? Infinity, await time(begin, end, run));
+      return best[at];
+    };
+  };
+}
 
 /**
  * A run, or the share of it that was done when time was up.
@@ -272,11 +293,12 @@ async function measureParts(plan, probe, time) {
   const past = PROBE_CONTEXT - 1;
   const one = (await seconds(attention, 1, past)) - step * (attention.end - attention.begin);
   const many = await seconds(attentionFew, ROWS, PAST);
-  const macsPerSecond = (attentionFew.macs * (ROWS * PAST + (ROWS * (ROWS + 1)) / 2)) / many;
-  const waiting = one - (attention.macs * PROBE_CONTEXT) / macsPerSecond;
   return {
     linear,
-    attention: { bytes_per_s: (attention.bytes * PROBE_CONTEXT) / Math.max(waiting, LEAST_WAIT * one), macs_per_s: macsPerSecond },
+    attention: {
+      bytes_per_s: (attention.bytes * PROBE_CONTEXT) / one,
+      macs_per_s: (attentionFew.macs * (ROWS * PAST + (ROWS * (ROWS + 1)) / 2)) / many,
+    },
     elementwise_bytes_per_s: (elementwise.bytes * ROWS) / (await seconds(elementwise, ROWS, 0)),
     step_s: COLD * step,
   };
