@@ -3,10 +3,13 @@
 import { Plan } from "./plan.js";
 import { PROBE_CONTEXT, probeModel } from "./probe_model.js";
 import { ThreadPool } from "./thread_pool.js";
+import { PIECES, bestOf, isWhole, shareOfTime, timed, typicalSeconds } from "./timings.js";
 
 /**
  * @typedef {import("./kernels.js").Kernels} Kernels
  * @typedef {import("./probe_model.js").Part} Part
+ * @typedef {import("./timings.js").Timer} Timer
+ * @typedef {import("./timings.js").Timing} Timing
  * @typedef {{bytes_per_s: number, macs_per_s: number}} Rate bytes for one row, multiply-adds for many
  */
 
@@ -30,15 +33,13 @@ const PAST = 512;
 const PARTS = 10;
 /** A thread that has just been woken may share a core with another for longer than a part takes. */
 const ROUNDS = 2;
-/** Pieces of a run: between them it can end. */
-const PIECES = 8;
 
 /** Of the time, to make the kernels fast. */
 const WARM_SHARE = 0.1;
 /** By so much more a step takes in a model, where what it reads has left the caches. */
 const COLD = 6.5;
-/** By so much of the typical run's time others may take longer on a machine that does nothing else. */
-const USUAL_EXCESS = 0.3;
+/** Of a run's time, what is work at least. */
+const LEAST_WORK = 0.5;
 
 /** Thrown where no time is left for another part. */
 class TimeIsUp extends Error {}
@@ -102,19 +103,28 @@ export class RateMeter {
     /** @type {KernelRates[]} */
     const measured = [];
     let windows = ROUNDS * counts.length * PARTS + 1;
+    /** Of them, those before rates can be told. */
+    let ahead = PARTS + 1;
     let leastShare = 1;
     /** @type {Timing[][]} */
     const timings = [];
     /** @type {Timer} */
     const time = async (begin, end, run) => {
       const start = clock();
-      if (start >= (measured.length > 0 ? deadline : latest)) throw new TimeIsUp();
+      const limit = measured.length > 0 ? deadline : latest;
+      if (start >= limit) throw new TimeIsUp();
       const until = start + (deadline - start) / windows--;
       /** @type {Timing[]} */
       const runs = [];
       // The whole share: the compiler makes a kernel fast only after it has run for a while.
       do runs.push(timed(begin, end, run, until, clock));
       while (clock() < until);
+      ahead--;
+      // Nothing is whole where the machine is that slow, or was taken away meanwhile: what follows tells which.
+      if (!runs.some(isWhole)) {
+        const now = clock();
+        if (now + (ahead + 1) * (now - start) < limit) runs.push(timed(begin, end, run, now + (until - start), clock));
+      }
       await pause();
       timings.push(runs);
       return typicalSeconds(runs);
@@ -127,6 +137,7 @@ export class RateMeter {
         for (const [at, threads] of counts.entries()) {
           this.#pool.use(threads);
           timings.length = 0;
+          ahead = PARTS;
           const rates = await measureParts(this.#plan, this.#probe, timers[at]());
           const share = shareOfTime(timings);
           leastShare = Math.min(leastShare, share);
@@ -155,93 +166,6 @@ export class RateMeter {
   close() {
     this.#pool.stop();
   }
-}
-
-/**
- * Seconds of a typical run of the steps from `begin` to `end`; throws TimeIsUp.
- * @typedef {(begin: number, end: number, run: (begin: number, end: number) => void) => Promise<number>} Timer
- */
-
-/**
- * Timers for one round after the other, over the same parts in the same order, that give the best of the rounds so far.
- * @param {Timer} time
- * @returns {() => Timer}
- */
-function bestOf(time) {
-  /** @type {number[]} */
-  const best = [];
-  return () => {
-    let part = 0;
-    return async (begin, end, run) => {
-      const at = part++;
-      best[at] = Math.min(best[at] ?? Infinity, await time(begin, end, run));
-      return best[at];
-    };
-  };
-}
-
-/**
- * A run, or the share of it that was done when time was up.
- * @typedef {{seconds: number, done: number}} Timing
- */
-
-/**
- * Times a run in pieces.
- * @param {number} begin
- * @param {number} end
- * @param {(begin: number, end: number) => void} run
- * @param {number} until milliseconds
- * @param {() => number} clock
- * @returns {Timing}
- */
-function timed(begin, end, run, until, clock) {
-  const step = Math.ceil((end - begin) / PIECES);
-  const start = clock();
-  let done = begin;
-  let now = start;
-  while (done < end && (done === begin || now < until)) {
-    const next = Math.min(end, done + step);
-    run(done, next);
-    done = next;
-    now = clock();
-  }
-  return { seconds: (now - start) / 1000, done: (done - begin) / (end - begin) };
-}
-
-/** The later runs, which the compiler has made fast. @param {readonly Timing[]} runs */
-function laterOf(runs) {
-  return runs.slice(runs.length >> 1);
-}
-
-/**
- * Of the later whole runs, that which a quarter of them beats: an answer is made of many, and few of them are the best,
- * but those of a page that is just being opened are worse. Where none is whole, what was done of the first stands for the
- * rest.
- * @param {readonly Timing[]} runs
- */
-function typicalSeconds(runs) {
-  const whole = runs.filter(({ done }) => done === 1);
-  if (whole.length === 0) return runs[0].seconds / runs[0].done;
-  const sorted = laterOf(whole).map(({ seconds }) => seconds).sort((a, b) => a - b);
-  return sorted[(sorted.length - 1) >> 2];
-}
-
-/**
- * The share of the time in which the kernels run: how the typical run of each part compares with all of its later runs.
- * @param {readonly (readonly Timing[])[]} timings the runs of each part
- * @returns {number} 1 unless others, or a limit, take the cores for part of the time
- */
-export function shareOfTime(timings) {
-  let all = 0;
-  let undisturbed = 0;
-  for (const runs of timings) {
-    const typical = typicalSeconds(runs);
-    for (const { seconds, done } of laterOf(runs)) {
-      all += seconds;
-      undisturbed += done * typical;
-    }
-  }
-  return all > (1 + USUAL_EXCESS) * undisturbed ? undisturbed / (all - USUAL_EXCESS * undisturbed) : 1;
 }
 
 /**
@@ -282,16 +206,20 @@ async function measureParts(plan, probe, time) {
     return time(part.begin, part.end, (begin, end) => plan.run(segments, true, { begin, end }));
   };
   const step = (await seconds(probe.steps, 1, 0)) / (probe.steps.end - probe.steps.begin);
+  /** Without what its steps cost, as far as that can be told: another part of the probe found it. @param {Part} part @param {number} past */
+  const work = async (part, past) => {
+    const whole = await seconds(part, 1, past);
+    return Math.max(whole - step * (part.end - part.begin), LEAST_WORK * whole);
+  };
   /** @type {Record<string, Rate>} */
   const linear = {};
   for (const [name, part] of Object.entries(probe.linear)) {
     const few = probe.linearFew[/** @type {keyof typeof probe.linearFew} */ (name)];
-    const one = (await seconds(part, 1, 0)) - step * (part.end - part.begin);
+    const one = await work(part, 0);
     linear[name] = { bytes_per_s: part.bytes / one, macs_per_s: (few.macs * ROWS) / (await seconds(few, ROWS, 0)) };
   }
   const { attention, attentionFew, elementwise } = probe;
-  const past = PROBE_CONTEXT - 1;
-  const one = (await seconds(attention, 1, past)) - step * (attention.end - attention.begin);
+  const one = await work(attention, PROBE_CONTEXT - 1);
   const many = await seconds(attentionFew, ROWS, PAST);
   return {
     linear,

@@ -482,6 +482,19 @@ test("a store that turns out to be full keeps nobody from getting the chunks, bu
   }
 });
 
+test("a store that is full of most of a model gives that, and the rest comes over the network", async () => {
+  const run = await setUp();
+  run.store = fullAfter(Math.ceil(run.manifest.files.get(SHARD).chunks.length * 0.75));
+  const options = { ...FAST, storage: {} };
+  const read = () => delivering(run, [SHARD], options, (delivery) => delivery.read(SHARD));
+  run.store.freeBytes = async (wanted) => wanted; // lets the trial pass, as private windows do
+  await read();
+  run.store.freeBytes = async () => 0;
+  const asked = run.server.requests.length;
+  assert.ok(run.contents[SHARD].equals(await read()));
+  assert.ok(run.server.requests.length > asked);
+});
+
 test("storageFacts: what is stored, and what the store itself says of the rest", async () => {
   const run = await setUp();
   const asked = [];

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { instantiateKernels } from "../../../static/engine/kernels.js";
-import { RateMeter, shareOfTime } from "../../../static/engine/rate_meter.js";
+import { RateMeter } from "../../../static/engine/rate_meter.js";
+import { shareOfTime } from "../../../static/engine/timings.js";
 import { BUILDS, compileKernels, createWorker, kernelsMissing } from "./node_engine.mjs";
 
 const CLASSES = ["linear_4bit", "linear_8bit", "linear_float"];

@@ -110,6 +110,14 @@ test("too_little_storage_is_unsupported", () => {
   assert.equal(verdict({ presentBytes: 90e6 }, { storage }).supported, true);
 });
 
+test("a_store_that_is_full_of_the_model_itself_is_no_obstacle", () => {
+  const full = { freeBytes: 0, presentBytes: 80e6 };
+  const { supported, storage, why } = verdict(full);
+  assert.deepEqual([supported, storage], [true, { need: 20e6, available: 0 }]);
+  assert.ok(why.some((sentence) => /20 MB of it cannot be kept here: they are downloaded at every visit/.test(sentence)));
+  assert.equal(verdict({ ...full, presentBytes: 40e6 }).supported, false);
+});
+
 test("no_isolation_means_one_thread", () => {
   const { plan, supported, why } = verdict({}, { crossOriginIsolated: false });
   assert.deepEqual([plan.threads, supported], [1, true]);
