@@ -35,6 +35,7 @@ DECODER, ENCODER = "smollm2-135m-instruct", "minilm-distilbert"
 ANEW = ("rtn", "mse", "gptq")
 """Methods; a recipe that names one has the blocks of the GGUF file rounded anew, as if its weights were floats."""
 PEER = "ONNX Runtime's `quantize_dynamic`, which rounds activations to 8 bits too"
+PEER_DTYPE = "int8"
 """The format in which onnxruntime-web and Transformers.js are fastest on processors."""
 
 Row = dict[str, Any]
@@ -64,26 +65,26 @@ def cases(model: str) -> Iterator[tuple[str, Dtype, dict[str, Any]]]:
         )
 
 
-def names(model: str) -> list[str]:
-    """What the rows of ``model`` are called, in their order."""
-    return [*(name for name, _, _ in cases(model)), PEER]
+def keys(model: str) -> list[tuple[str, str]]:
+    """Dtype and name of the rows of ``model``, in their order."""
+    return [*((str(dtype), name) for name, dtype, _ in cases(model)), (PEER_DTYPE, PEER)]
 
 
-def measure(model: str, folder: Path, only: str) -> dict[str, Row]:
-    """By name: the rows of ``model`` whose name holds ``only``, each compared with fp32."""
+def measure(model: str, folder: Path, only: str) -> list[Row]:
+    """The rows of ``model`` whose name holds ``only``, each compared with fp32."""
     exact = folder / f"{model}-exact"
     text = (DATA / "english.txt").read_text()
     convert(f"bundled:{model}", exact, dtypes=[Dtype.FP32], progress=SilentProgress())
     reference = perplexity(exact, "fp32", text, max_tokens=MAX_TOKENS).perplexity if model == DECODER else 0.0
-    rows = {}
+    rows = []
     for name, out, dtype, download_bytes in variants(model, exact, folder, only):
-        row: Row = {"how": name, "dtype": "int8" if name == PEER else dtype, "download_bytes": download_bytes}
+        row: Row = {"how": name, "dtype": PEER_DTYPE if name == PEER else dtype, "download_bytes": download_bytes}
         if model == DECODER:
             row |= decoder_figures(out, dtype, exact, text, reference)
         else:
             row |= encoder_figures(out, dtype, exact, text)
-        rows[name] = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in row.items()}
-        print(json.dumps(rows[name]), flush=True)
+        rows.append({key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in row.items()})
+        print(json.dumps(rows[-1]), flush=True)
     return rows
 
 
@@ -188,9 +189,9 @@ def main() -> None:
         models = {}
         with tempfile.TemporaryDirectory(prefix="featherweight-quality-") as folder:
             for model in (DECODER, ENCODER):
-                rows = {row["how"]: row for row in earlier.get(model, [])}
-                rows |= measure(model, Path(folder), arguments.only)
-                models[model] = [rows[name] for name in names(model)]
+                measured = [*earlier.get(model, []), *measure(model, Path(folder), arguments.only)]
+                rows = {(row["dtype"], row["how"]): row for row in measured}
+                models[model] = [rows[key] for key in keys(model)]
         stored = {"version": __version__, "date": arguments.date, "models": models}
         STORED.write_text(json.dumps(stored, indent=1) + "\n")
     write_page(json.loads(STORED.read_bytes()))

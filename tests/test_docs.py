@@ -98,4 +98,4 @@ def test_quality_tables_are_those_that_were_measured() -> None:
     stored = json.loads(quality.STORED.read_bytes())
     assert quality.render(stored) in text("docs/quality.md")
     for model in quality.COLUMNS:
-        assert [row["how"] for row in stored["models"][model]] == quality.names(model)
+        assert [(row["dtype"], row["how"]) for row in stored["models"][model]] == quality.keys(model)
