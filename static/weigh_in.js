@@ -9,7 +9,7 @@ import { receiptsOf, sharedForm, withReceipt } from "./device/receipts.js";
 import { kernelFile } from "./engine/kernels.js";
 import { FeatherweightError, throwIfAborted } from "./errors.js";
 import { recall, remember } from "./local_storage.js";
-import { loadManifest, revisionOf } from "./manifest/manifest.js";
+import { loadManifest, revisionOf } from "./manifest/load_manifest.js";
 import { absolute, probeWorker, storeWorker } from "./worker/clients.js";
 
 /**

@@ -4,7 +4,7 @@ import { fetchFiles, removeVariant, variantStatus } from "/static/delivery/downl
 import { acquireFileLock } from "/static/delivery/store/file_lock.js";
 import { openStore } from "/static/delivery/store/store.js";
 import { FeatherweightError } from "/static/errors.js";
-import { loadManifest } from "/static/manifest/manifest.js";
+import { loadManifest } from "/static/manifest/load_manifest.js";
 import { sha256Hex } from "/static/sha256.js";
 
 const RETRY = { attempts: 3, baseMs: 10, capMs: 50 };

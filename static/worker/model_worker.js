@@ -8,7 +8,7 @@ import { chooseVariant } from "../device/choice.js";
 import { defaultThreads } from "../device/fit.js";
 import { probeWasm, probeWebgpu } from "../device/probe.js";
 import { FeatherweightError, throwIfAborted } from "../errors.js";
-import { loadManifest } from "../manifest/manifest.js";
+import { loadManifest } from "../manifest/load_manifest.js";
 import { Transferred, serve } from "./bridge.js";
 import { createTask, readTextFiles, textHabits } from "./model_parts.js";
 

@@ -8,7 +8,7 @@ import { measureRates } from "../device/measure.js";
 import { ghostRun } from "../engine/ghost.js";
 import { instantiateKernels, kernelFile } from "../engine/kernels.js";
 import { throwIfAborted } from "../errors.js";
-import { loadManifest } from "../manifest/manifest.js";
+import { loadManifest } from "../manifest/load_manifest.js";
 import { nextTask, serve } from "./bridge.js";
 
 /** @param {AbortSignal} signal */

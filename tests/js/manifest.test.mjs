@@ -5,7 +5,8 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { afterEach, test } from "node:test";
 
-import { loadManifest, parseManifest } from "../../static/manifest/manifest.js";
+import { loadManifest } from "../../static/manifest/load_manifest.js";
+import { parseManifest } from "../../static/manifest/manifest.js";
 import { describeModel, randomContents, sha256 } from "./delivery/shard_server.mjs";
 
 const URL_OF_IT = "https://example.test/toy/resolve/main/manifest.json";
