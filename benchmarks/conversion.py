@@ -4,8 +4,8 @@
 
 DIRECTORY takes the checkpoints (5.3 GB, written when missing) and one converted model at a time. PYTHON is that of an
 environment with torch, transformers and onnxruntime-genai; the builder runs once, needs 15 GiB of memory and half an
-hour of patience on a small machine. Configurations are interleaved; medians are printed. Each
-finds the checkpoint in the page cache, as far as memory goes.
+hour of patience on a small machine. Configurations are interleaved; medians are printed. Each finds the checkpoint in
+the page cache, as far as memory goes.
 """
 
 import argparse

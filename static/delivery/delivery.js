@@ -134,7 +134,6 @@ export class Delivery {
   /** @param {FileEntry[]} files @param {import("./quota.js").StorageFacts | undefined} storage */
   async #survey(files, storage) {
     const { store, meter, chunkSize } = this.#context;
-    let storedBytes = 0;
     let missingBytes = 0;
     const statuses = await Promise.all(files.map((file) => store.status(file, chunkSize)));
     for (const [at, file] of files.entries()) {
@@ -142,11 +141,10 @@ export class Delivery {
       this.#missing.set(file.sha256, new Set(missing));
       missingBytes += file.sizeBytes - presentBytes;
       meter.totalBytes += file.sizeBytes;
-      storedBytes += presentBytes;
+      meter.storedBytes += presentBytes;
     }
-    meter.storedBytes += storedBytes;
     meter.report();
-    if (store.kind !== "memory" && !runsBeyondStore(storedBytes, missingBytes)) await ensureSpace(missingBytes, storage, store);
+    if (store.kind !== "memory" && !runsBeyondStore(meter.storedBytes, missingBytes)) await ensureSpace(missingBytes, storage, store);
     meter.start();
   }
 

@@ -84,8 +84,9 @@ export class RateMeter {
   }
 
   /**
-   * Times every part on one thread, then on more, and all again: the better counts. When the time is up it ends behind the piece that runs, and the number
-   * of threads that was not finished is left out; one thread has until `latest`, because without it nothing is known.
+   * Times every part on one thread, then on more, and all again: the better counts. When the time is up it ends behind the
+   * piece that runs, and the number of threads that was not finished is left out, or keeps what the first round found; one
+   * thread has until `latest`, because without it nothing is known.
    * @param {object} options
    * @param {number} options.deadline of `clock`
    * @param {number} options.latest of `clock`

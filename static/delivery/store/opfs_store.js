@@ -9,7 +9,7 @@ import { FeatherweightError, throwIfAborted } from "../../errors.js";
 import { ChunkBitmap } from "./chunk_bitmap.js";
 import { acquireFileLock, acquireFileLockNow } from "./file_lock.js";
 import { tryOutSpace } from "./space_trial.js";
-import { storeError } from "./store_error.js";
+import { isFull, storeError } from "./store_error.js";
 import { openSyncHandle, retryWhile } from "./sync_handle.js";
 
 /** @typedef {import("./store.js").Content} Content */
@@ -262,11 +262,6 @@ function loadRecord(record, data, sizeBytes, chunkSize) {
 /** @param {Error} error */
 function ignoreMissing(error) {
   if (error.name !== "NotFoundError") throw error;
-}
-
-/** Whether the browser gives this origin no more space, not even for an empty file. @param {Error} error */
-function isFull(error) {
-  return error.name === "QuotaExceededError";
 }
 
 /** @param {string} sha256 */

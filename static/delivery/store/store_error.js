@@ -1,6 +1,11 @@
 /** Owns the translation of the browser's storage exceptions. */
 import { FeatherweightError } from "../../errors.js";
 
+/** Whether the browser gives this origin no more space, not even for an empty file. @param {unknown} error */
+export function isFull(error) {
+  return error instanceof Error && error.name === "QuotaExceededError";
+}
+
 /**
  * @param {unknown} cause
  * @param {string} action "write", "open", ...
@@ -9,8 +14,7 @@ import { FeatherweightError } from "../../errors.js";
  */
 export function storeError(cause, action, sha256) {
   if (cause instanceof FeatherweightError) return cause;
-  const name = cause instanceof Error ? cause.name : "";
-  if (name === "QuotaExceededError") {
+  if (isFull(cause)) {
     const message =
       "The browser's storage for this site is full. Remove a stored model or free disk space, then try again: what has arrived is kept.";
     return new FeatherweightError("quota", message, { sha256 }, { cause });
