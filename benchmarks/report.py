@@ -105,15 +105,14 @@ def encoder_table(results: Results, model: str, *, short: bool = False) -> str:
 
 
 def kernel_table(rows: list[Row]) -> str:
-    """Kernels on one thread and on all; the share is of the plain read's rate."""
+    """Kernels on one thread and on all; where bytes are cold, their rate is held to a plain loop's over the same bytes."""
     head = ["Kernel"] + [f"{row.format}: {unit}" for row in rows for unit in ("GB/s", "of read", "GMAC/s")]
     lines = [head, ["---"] * len(head)]
     for name in kernels.rows():
         cells = [name]
         for row in rows:
-            rate, read = row.median(f"{name}.gb_per_s"), row.median(f"{kernels.READ}.gb_per_s")
-            share = rate / read if rate and read and name.endswith(", 1 x") else None
-            cells += [_short(rate), _percent(share)]
+            share = row.median(f"{name}.of_read") if name.endswith(", 1 x") else None
+            cells += [_short(row.median(f"{name}.gb_per_s")), _percent(share)]
             cells.append(_short(row.median(f"{name}.gmac_per_s")))
         lines.append(cells)
     return _lines(lines) if rows else ""

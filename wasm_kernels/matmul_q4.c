@@ -2,12 +2,17 @@
 #include "featherweight_kernels.h"
 #include "matmul_tile.h"
 
+/* float16 come times 2^-112 (load_f16x4_masked). A part of that goes out with the activations, the rest with the sums at
+   the end: no multiplication for each scale, and nothing leaves float32 while activations are below 2^78. */
+#define SCALE_GAIN 0x1p40f
+#define SCALE_REST 0x1p72f
+
 /* What the loops over blocks keep in registers. */
 typedef struct {
   u16x8 low, high;
   i16x8 weight_low, weight_high;
   i32x4 f16;
-  f32x4 unit;
+  f32x4 gain;
 } q4_constants;
 
 INLINE q4_constants make_constants(void) {
@@ -16,13 +21,13 @@ INLINE q4_constants make_constants(void) {
                     .weight_low = (i16x8){0} + 1,
                     .weight_high = (i16x8){0} + 256,
                     .f16 = (i32x4){0} + F16_BITS,
-                    .unit = splat_f32(0x1p112f)};
+                    .gain = splat_f32(SCALE_GAIN)};
   KEEP(c.low);
   KEEP(c.high);
   KEEP(c.weight_low);
   KEEP(c.weight_high);
   KEEP(c.f16);
-  KEEP(c.unit);
+  KEEP(c.gain);
   return c;
 }
 
@@ -86,7 +91,7 @@ INLINE void q4_dot(const uint8_t *const *blocks, uint32_t groups, const uint8_t 
 }
 #endif
 
-/* One row times the columns of `groups` (1 or 2) groups that lie `distance` bytes apart:
+/* One row times the columns of `groups` (1 or 2) groups that lie `distance` bytes apart, divided by SCALE_REST:
    acc + scale * activation scale * (dot - zero * sum), or with the block's own offset in place of -zero * scale. */
 INLINE void row_groups(const uint8_t *w, uint32_t affine, size_t distance, uint32_t groups, const uint8_t *a,
                        uint32_t blocks, const q4_constants *c, f32x4 *acc) {
@@ -98,16 +103,17 @@ INLINE void row_groups(const uint8_t *w, uint32_t affine, size_t distance, uint3
     const uint8_t *codes[2] = {block[0] + header, block[1] + header};
     i32x4 dot[4];
     q4_dot(codes, groups, a + 8, c, dot);
-    const f32x4 row_scale = load_splat_f32(a), sum = load_splat_f32(a + 4), from_zero = sum * splat_f32(-Q4_ZERO);
+    const f32x4 row_scale = load_splat_f32(a) * c->gain, sum = load_splat_f32(a + 4) * c->gain;
+    const f32x4 from_zero = sum * splat_f32(-Q4_ZERO);
 #pragma clang loop unroll(full)
     for (uint32_t i = 0; i < 2 * groups; i++) {
       const uint8_t *at = block[i / 2] + 8 * (i % 2);
-      const f32x4 scale = load_f16x4_masked(at, c->f16) * c->unit;
+      const f32x4 scale = load_f16x4_masked(at, c->f16);
       if (affine == FW_OFFSETS) {
-        acc[i] = madd(load_f16x4_masked(at + 16, c->f16) * c->unit, sum, acc[i]);
+        acc[i] = madd(load_f16x4_masked(at + 16, c->f16), sum, acc[i]);
         acc[i] = madd(scale, to_f32x4(dot[i]) * row_scale, acc[i]);
       } else {
-        const f32x4 zero = affine ? load_f16x4_masked(at + 16, c->f16) * c->unit * sum : from_zero;
+        const f32x4 zero = affine ? load_f16x4(at + 16) * sum : from_zero;
         acc[i] = madd(scale, madd(to_f32x4(dot[i]), row_scale, zero), acc[i]);
       }
       IN_ORDER(acc[i]);
@@ -125,12 +131,14 @@ INLINE void q4_gemv(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_
   for (uint32_t g = begin; g < begin + half; g++) {
     f32x4 acc[4] = {0};
     row_groups(w + g * group, affine, half * group, 2, a, blocks, &constants, acc);
+    for (int i = 0; i < 4; i++) acc[i] *= splat_f32(SCALE_REST);
     store_group(y, 8 * g, columns, bias, acc[0], acc[1]);
     store_group(y, 8 * (g + half), columns, bias, acc[2], acc[3]);
   }
   for (uint32_t g = begin + 2 * half; g < end; g++) {
     f32x4 acc[2] = {0};
     row_groups(w + g * group, affine, 0, 1, a, blocks, &constants, acc);
+    for (int i = 0; i < 2; i++) acc[i] *= splat_f32(SCALE_REST);
     store_group(y, 8 * g, columns, bias, acc[0], acc[1]);
   }
 }

@@ -7,7 +7,7 @@ let barriers = 0;
 onmessage = ({ data }) => {
   try {
     if (data.module) join(data);
-    postMessage({ marks: data.job ? work(data) : [] });
+    postMessage({ marks: data.jobs ? work(data) : [] });
   } catch (error) {
     postMessage({ error: String(error) });
   }
@@ -19,24 +19,30 @@ function join({ module, memory, stackTop, control, thread, threads }) {
   member = { exports, control, thread, threads };
 }
 
-/** @returns {number[][]} start and end of every pass; one pass before them is not timed */
-function work({ job, passes }) {
-  const { exports, thread, threads } = member;
-  const kernel = exports[job.kernel];
-  const share = { $begin: Math.floor((job.units * thread) / threads), $end: Math.floor((job.units * (thread + 1)) / threads) };
-  const calls = job.calls
-    .filter((call) => call.thread === undefined || call.thread === thread)
-    .map(({ args }) => args.map((value) => share[value] ?? value));
+/** @returns {number[][][]} by pass and job: start and end; one pass before them is not timed */
+function work({ jobs, passes }) {
+  const mine = jobs.map(shareOf);
   barriers = 0;
-  const marks = [];
-  for (let pass = 0; pass <= passes; pass++) {
-    meet();
-    const start = now();
-    for (const args of calls) kernel(...args);
-    marks.push([start, now()]);
-    meet();
-  }
+  const marks = Array.from({ length: passes + 1 }, () => mine.map(timed));
   return marks.slice(1);
+}
+
+/** What this thread does of a job. */
+function shareOf({ kernel, calls, units }) {
+  const { exports, thread, threads } = member;
+  const share = { $begin: Math.floor((units * thread) / threads), $end: Math.floor((units * (thread + 1)) / threads) };
+  const mine = calls.filter((call) => call.thread === undefined || call.thread === thread);
+  return { kernel: exports[kernel], calls: mine.map(({ args }) => args.map((value) => share[value] ?? value)) };
+}
+
+/** Start and end of all calls, in step with the other threads. */
+function timed({ kernel, calls }) {
+  meet();
+  const start = now();
+  for (const args of calls) kernel(...args);
+  const end = now();
+  meet();
+  return [start, end];
 }
 
 /** Waits for all threads. */

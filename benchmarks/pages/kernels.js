@@ -34,21 +34,31 @@ export async function load({ threads }) {
     }),
   );
   lab = { kernels, workers, control, top: kernels.memory.top };
+  await bandwidth({ bytes: 1 << 26, passes: 50 }); // a fresh thread may share a core for some time
   return { build: kernelFile(true) };
 }
 
 /** Reads of `bytes` by all threads: GB/s. */
 export async function bandwidth({ bytes, passes }) {
   const { memory } = begin();
-  const words = Math.floor(bytes / 4 / lab.workers.length / 16) * 16;
-  const data = memory.allocate(words * 4 * lab.workers.length);
-  memory.bytes().fill(1, data, data + words * 4 * lab.workers.length);
-  const calls = lab.workers.map((_, thread) => ({ thread, args: [data + thread * words * 4, words] }));
-  const times = await run({ kernel: "fw_read_sum", calls, units: 0 }, passes);
-  return { gb_per_s: perSecond(words * 4 * lab.workers.length, times) / 1e9 };
+  const data = memory.allocate(bytes);
+  memory.bytes().fill(1, data, data + bytes);
+  const { job, read } = plainRead(data, data + bytes);
+  const [times] = await run([job], passes);
+  return { gb_per_s: perSecond(read, times) / 1e9 };
 }
 
-/** y [rows][columns] = x w^T: GB/s of weights and GMAC/s. `bits` is 4, 8 or, for float weights, 16. */
+/**
+ * The plain loop over the bytes from `start` to `end`, an equal part for each thread.
+ * @returns {{job: Job, read: number}} and how many bytes it reads
+ */
+function plainRead(start, end) {
+  const words = Math.floor((end - start) / 4 / lab.workers.length / 16) * 16;
+  const calls = lab.workers.map((_, thread) => ({ thread, args: [start + thread * words * 4, words] }));
+  return { job: { kernel: "fw_read_sum", calls, units: 0 }, read: words * 4 * lab.workers.length };
+}
+
+/** y [rows][columns] = x w^T: GB/s of weights, also as a share of the plain loop's over the same bytes, and GMAC/s. `bits` is 4, 8 or, for float weights, 16. */
 export async function matmul({ bits, affine = 0, rows, inner, columns, bytes, passes }) {
   const kernels = begin();
   const { memory } = kernels;
@@ -69,14 +79,11 @@ export async function matmul({ bits, affine = 0, rows, inner, columns, bytes, pa
   const calls = Array.from({ length: copies }, (_, copy) => ({
     args: [weights + copy * one, ...form, activations, rows, blocks, "$begin", "$end", columns, 0, y, columns],
   }));
-  const times = await run({ kernel: `fw_matmul_q${bits}`, calls, units: groups }, passes);
-  return {
-    gb_per_s: perSecond(one * copies, times) / 1e9,
-    gmac_per_s: perSecond(rows * inner * columns * copies, times) / 1e9,
-  };
+  const macs = rows * inner * columns * copies;
+  return besideRead({ kernel: `fw_matmul_q${bits}`, calls, units: groups }, [weights, weights + one * copies], macs, passes);
 }
 
-/** Causal attention of `rows` queries over `keys` slots of a cache (`type`: FW_KV_*): GB/s of cache and GMAC/s. */
+/** Causal attention of `rows` queries over `keys` slots of a cache (`type`: FW_KV_*): GB/s of cache, as matmul, and GMAC/s. */
 export async function attention({ rows, heads, kvHeads, width, keys, type, bytes, passes }) {
   const kernels = begin();
   const { memory } = kernels;
@@ -90,8 +97,9 @@ export async function attention({ rows, heads, kvHeads, width, keys, type, bytes
   memory.words(shape, 6).set([rows, heads / kvHeads, 0, keys, 1, 0]);
   memory.floats(shape + 24, 2).set([1 / Math.sqrt(width), 0]);
   memory.words(shape + 32, 3).fill(0); // no bias
-  const calls = Array.from({ length: caches }).flatMap(() => {
-    const data = memory.allocate(pages * pageBytes);
+  const first = memory.allocate(caches * pages * pageBytes);
+  const calls = Array.from({ length: caches }).flatMap((_, index) => {
+    const data = first + index * pages * pageBytes;
     const table = memory.allocate(pages * 4);
     const cache = memory.allocate(16); // fw_kv_cache
     memory.words(table, pages).set(Array.from({ length: pages }, (_, page) => data + page * pageBytes));
@@ -100,11 +108,19 @@ export async function attention({ rows, heads, kvHeads, width, keys, type, bytes
   });
   // The threads share the KV heads.
   for (const [index, call] of calls.entries()) call.thread = index % lab.workers.length;
-  const times = await run({ kernel: "fw_attend", calls, units: 0 }, passes);
-  return {
-    gb_per_s: perSecond(caches * pages * pageBytes, times) / 1e9,
-    gmac_per_s: perSecond(caches * rows * heads * keys * 2 * width, times) / 1e9,
-  };
+  const macs = caches * rows * heads * keys * 2 * width;
+  return besideRead({ kernel: "fw_attend", calls, units: 0 }, [first, first + caches * pages * pageBytes], macs, passes);
+}
+
+/**
+ * A job and the plain loop over the bytes that it reads, in turns: what other users of the memory take, they take of both.
+ * @param {Job} job @param {[number, number]} bytes from, to
+ */
+async function besideRead(job, [start, end], macs, passes) {
+  const plain = plainRead(start, end);
+  const [times, reads] = await run([job, plain.job], passes);
+  const rate = perSecond(end - start, times);
+  return { gb_per_s: rate / 1e9, of_read: rate / perSecond(plain.read, reads), gmac_per_s: perSecond(macs, times) / 1e9 };
 }
 
 /** Forget what the last job placed. */
@@ -135,15 +151,21 @@ function pack(kernels, { bits, affine, blocks, columns }, packed) {
   }
 }
 
-/** Milliseconds of each pass: from the first thread's start to the last one's end. */
-async function run(job, passes) {
+/**
+ * All jobs in turns, `passes` times.
+ * @param {Job[]} jobs @param {number} passes
+ * @returns {Promise<number[][]>} by job: milliseconds of each pass, from the first thread's start to the last one's end
+ */
+async function run(jobs, passes) {
   lab.control.fill(0);
-  const marks = await Promise.all(lab.workers.map((worker) => ask(worker, { job, passes })));
-  return Array.from({ length: passes }, (_, pass) => {
-    const starts = marks.map((rows) => rows[pass][0]);
-    const ends = marks.map((rows) => rows[pass][1]);
-    return Math.max(...ends) - Math.min(...starts);
-  });
+  const marks = await Promise.all(lab.workers.map((worker) => ask(worker, { jobs, passes })));
+  return jobs.map((_, job) =>
+    Array.from({ length: passes }, (_, pass) => {
+      const starts = marks.map((rows) => rows[pass][job][0]);
+      const ends = marks.map((rows) => rows[pass][job][1]);
+      return Math.max(...ends) - Math.min(...starts);
+    }),
+  );
 }
 
 /** Of the median pass. */
