@@ -105,7 +105,7 @@ def encoder_table(results: Results, model: str, *, short: bool = False) -> str:
 
 
 def kernel_table(rows: list[Row]) -> str:
-    """Kernels on one thread and on all; where bytes are cold, their rate is held to a plain loop's over the same bytes."""
+    """Kernels on one thread and on all; the rate of cold bytes is held to a plain loop's over the same bytes."""
     head = ["Kernel"] + [f"{row.format}: {unit}" for row in rows for unit in ("GB/s", "of read", "GMAC/s")]
     lines = [head, ["---"] * len(head)]
     for name in kernels.rows():

@@ -41,7 +41,7 @@ export { FeatherweightError, fit, ghostRun, listRuns, probeDevice, shareRun };
  * @property {number} [threads] default: our engine measures up to 16, and again when runs get slow; 1 where the page is
  *   not cross-origin isolated
  * @property {number} [contextLength] tokens the KV cache may hold; default and upper limit: the model's own
- * @property {"fp16" | "fp32" | "int8"} [kvDtype] what our engine's KV cache holds; default: fp16
+ * @property {"int16" | "fp32" | "int8"} [kvDtype] what our engine's KV cache holds; default: int16
  * @property {(progress: LoadProgress) => void} [onProgress]
  * @property {AbortSignal} [signal] stops the load; what was downloaded and verified stays in the store
  */

@@ -33,7 +33,7 @@ def test_variants_sizes_and_operators(model_dir: Path) -> None:
 def test_memory_is_weights_cache_and_the_activations_of_a_prompt(model_dir: Path, tokens: int) -> None:
     cost = manifest.load(model_dir).variant("fp32").cost
     variant = inspect_model(model_dir, context_length=tokens).variants[1]
-    assert cost.kv_bytes_per_token == 3 * 2 * 2 * 32 * 2
+    assert cost.kv_bytes_per_token == 3 * 2 * 2 * (32 * 2 + 4)
     activations = min(tokens, PREFILL_TOKENS) * cost.activation_bytes_per_token
     assert variant.memory_bytes == variant.weight_bytes + tokens * cost.kv_bytes_per_token + activations
 

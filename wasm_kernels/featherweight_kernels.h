@@ -118,8 +118,8 @@ void fw_elementwise(uint32_t function, float factor, const float *a, uint32_t a_
 #define FW_PAGE_TOKENS 256
 #define FW_MAX_HEAD_DIM 256
 
-/* What the cache holds: float32, float16, or 8-bit codes with a scale per token and head. */
-enum { FW_KV_F32, FW_KV_F16, FW_KV_I8 };
+/* What the cache holds: float32, or 16-bit or 8-bit codes with a scale per token and head. */
+enum { FW_KV_F32, FW_KV_I16, FW_KV_I8 };
 
 /* A cache in pages of FW_PAGE_TOKENS slots, so that it grows without moving. A page holds, at layer_offset, for each
    head fw_kv_head_bytes; kv_cache.h has the layout. head_dim is a multiple of 8. */

@@ -21,11 +21,6 @@
 #define SPLIT_LEVELS 32639.0f
 #define ACTIVATION_BYTES (8 + 64)
 
-/* Where weights have 16 bits too, the codes of a block are a vector no longer than this, of activations and of weights:
-   no sum of their products exceeds the product of the lengths (Cauchy and Schwarz), which is below 2^31 even when
-   rounding has made each longer by 3. */
-#define Q16_LENGTH 46336.0f
-
 /* Rows of activations that share one pass over a column group; their accumulators stay in the first-level cache.
    Activations are [tiles of so many rows][blocks][rows of the tile][block], so that a pass reads them in order; the last
    tile has the rows that are left. */
@@ -52,13 +47,6 @@ INLINE f32x4 load_offsets(const uint8_t *block, uint32_t affine, uint32_t half, 
 INLINE i16x8 load_codes(const uint8_t *codes, uint32_t bits, uint32_t pair, uint32_t half) {
   const uint8_t *p = codes + bits * (2 * pair + half);
   return bits == 16 ? (i16x8)load_u16x8(p) : load_i8x8_as_i16(p);
-}
-
-/* What one step of 16-bit codes stands for, when `top` is a block's largest magnitude and `squares` the sum of
-   (value / top)^2. */
-INLINE float q16_scale(float top, float squares) {
-  const float length = __builtin_sqrtf(squares) / Q16_LENGTH;
-  return top * (length > 1 / ACTIVATION_LEVELS ? length : 1 / ACTIVATION_LEVELS);
 }
 
 /* Store 8 columns that start at column n; columns beyond `columns` do not exist. */

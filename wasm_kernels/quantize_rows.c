@@ -1,4 +1,5 @@
 /* Activations to blocks of 32 integers, in the order in which the matmul of the given weight width reads them. */
+#include "code_rows.h"
 #include "featherweight_kernels.h"
 #include "float_math.h"
 #include "matmul_nbits.h"
@@ -46,7 +47,7 @@ INLINE void quantize_block(const float *x, uint8_t *block, uint32_t bits, uint32
       const f32x4 v = load_f32x4(x + i) * unit;
       squares = madd(v, v, squares);
     }
-    scale = q16_scale(largest, sum_f32x4(squares));
+    scale = wide_code_scale(largest, sum_f32x4(squares));
     inverse = 1.0f / scale;
   }
   i32x4 sums = {0, 0, 0, 0};

@@ -1,4 +1,5 @@
 /* Weights from the layouts of ONNX into the ones that the matmuls read, any run of rows at a time. */
+#include "code_rows.h"
 #include "featherweight_kernels.h"
 #include "float_math.h"
 #include "matmul_nbits.h"
@@ -89,7 +90,7 @@ static uint32_t place_q16(const float *values, size_t stride, uint32_t first, ui
   if (top < 1e-30f) top = *scale = 0;
   if (top > 0) {
     for (uint32_t k = 0; k < 32; k++) squares += (column[k] / top) * (column[k] / top);
-    *scale = q16_scale(top, squares);
+    *scale = wide_code_scale(top, squares);
   }
   for (uint32_t k = 0; k < 32; k++) {
     codes[16 * (k / 2) + (k & 1)] = top > 0 ? (int16_t)__builtin_rintf(column[k] / *scale) : 0;

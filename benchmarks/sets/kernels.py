@@ -23,7 +23,7 @@ WEIGHTS = {
     "fp32, as 16-bit blocks": {"bits": 16},
 }
 ATTENTION = {"heads": 9, "kvHeads": 3, "width": 64, "keys": 1024}
-CACHES = {"fp32 cache": 0, "fp16 cache": 1, "8-bit cache": 2}
+CACHES = {"fp32 cache": 0, "16-bit cache": 1, "8-bit cache": 2}
 READ = "plain read"
 
 

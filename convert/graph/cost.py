@@ -21,8 +21,8 @@ from convert.graph.builder import GraphBuilder
 
 FLOAT_BYTES = 4
 """Activations are float32."""
-CACHE_BYTES = 2
-"""Keys and values of a decoder are float16."""
+CODE_BYTES = 2
+"""Keys and values of a decoder are 16-bit codes."""
 BLOCK = 32
 QUANTIZED_BLOCK_BYTES = 8 + 2 * BLOCK
 """A block of activations beside quantized weights: scale, sum and codes of 16 bits."""
@@ -273,6 +273,11 @@ def _norm(walk: _Walk, node: NodeProto) -> None:
         walk.rows[name] = _Rows(rows.width, rows.single)
 
 
+def _cached_bytes(heads: int, head_dim: int) -> int:
+    """Of a token's keys and values: codes with a scale per head."""
+    return 2 * heads * (head_dim * CODE_BYTES + FLOAT_BYTES)
+
+
 def _attention(walk: _Walk, node: NodeProto) -> None:
     attributes = _attributes(node)
     heads = int(attributes["num_heads"])
@@ -280,15 +285,16 @@ def _attention(walk: _Walk, node: NodeProto) -> None:
     width = walk.rows[node.input[0]].width
     size = width // heads
     if node.input[1] in walk.stored:
-        walk.own.charge("cross_attention", OperatorCost(bytes=2 * width * CACHE_BYTES, macs=2 * width))
+        walk.own.charge("cross_attention", OperatorCost(bytes=_cached_bytes(heads, size), macs=2 * width))
         walk.step(2 * width)
         walk.rows[node.output[0]] = _Rows(width)
         return
     causal = node.op_type == "GroupQueryAttention" or len(node.input) > PAST_INPUT
     window = int(attributes.get("local_window_size", -1))
-    item = CACHE_BYTES if causal else FLOAT_BYTES
+    item = CODE_BYTES if causal else FLOAT_BYTES
     name = f"attention_window_{window}" if window > 0 else "attention"
-    walk.own.charge(name, OperatorCost(bytes=2 * pairs * size * item, macs=2 * heads * size))
+    cached = _cached_bytes(pairs, size) if causal else 2 * pairs * size * FLOAT_BYTES
+    walk.own.charge(name, OperatorCost(bytes=cached, macs=2 * heads * size))
     kept = 2 * pairs * size
     walk.step(width + kept + width + kept * item // FLOAT_BYTES)  # queries and keys are rotated, keys and values kept
     walk.step(2 * width)
@@ -339,7 +345,7 @@ def _concat(walk: _Walk, node: NodeProto) -> None:
         return _other(walk, node)
     walk.stored.add(node.output[0])
     if len(walk.stored) % 2 == 0:
-        walk.step(2 * rows.width + 2 * rows.width * CACHE_BYTES // FLOAT_BYTES, text=True)
+        walk.step(2 * rows.width + 2 * rows.width * CODE_BYTES // FLOAT_BYTES, text=True)
     return None
 
 

@@ -21,7 +21,7 @@
  * @property {number} threads at least 1, and 1 where the page is not cross-origin isolated
  * @property {number} [mostThreads] when nobody asked for a number: up to so many a backend that measures may try
  * @property {number} contextLength tokens the KV cache may hold
- * @property {"fp32" | "fp16" | "int8"} [kvDtype] what the KV cache holds, where the backend lets one choose
+ * @property {"fp32" | "int16" | "int8"} [kvDtype] what the KV cache holds, where the backend lets one choose
  * @property {AbortSignal} [signal]
  */
 

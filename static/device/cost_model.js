@@ -148,7 +148,7 @@ export function engineBytes({ dtype, weightBytes, cost, encoder }, { cacheTokens
 const ORT_WEIGHT_COPIES = 2;
 /** Its KV cache is the input of the next run: both exist at once, inside the runtime and outside. */
 const ORT_CACHE_COPIES = 3;
-/** The graph's KV cache holds float32, our own halves of that. */
+/** The graph's KV cache holds float32, our own about half of that. */
 const ORT_CACHE_WIDTH = 2;
 
 /**

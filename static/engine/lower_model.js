@@ -12,10 +12,10 @@ import { runPasses } from "./passes/passes.js";
 import { KV_TYPE, ROWS, SEES } from "./plan_format.js";
 import { WeightLayout } from "./weight_layout.js";
 
-/** What a KV cache may hold: float32, float16, or 8-bit codes with a scale per token and head. @typedef {"fp32" | "fp16" | "int8"} KvDtype */
+/** What a KV cache may hold: float32, or 16-bit or 8-bit codes with a scale per token and head. @typedef {"fp32" | "int16" | "int8"} KvDtype */
 
 /** @type {Readonly<Record<KvDtype, number>>} */
-export const KV_TYPES = Object.freeze({ fp32: KV_TYPE.F32, fp16: KV_TYPE.F16, int8: KV_TYPE.I8 });
+export const KV_TYPES = Object.freeze({ fp32: KV_TYPE.F32, int16: KV_TYPE.I16, int8: KV_TYPE.I8 });
 
 /**
  * A model before memory is laid out.
@@ -43,7 +43,7 @@ export const KV_TYPES = Object.freeze({ fp32: KV_TYPE.F32, fp16: KV_TYPE.F16, in
  * @returns {LoweredModel}
  * @throws {FeatherweightError} unsupported: an operator, option or shape that the engine has no kernel for
  */
-export function lowerModel(bytes, kernels, { kvDtype = "fp16", contextLength = Infinity, encoder, locate = (location) => location } = {}) {
+export function lowerModel(bytes, kernels, { kvDtype = "int16", contextLength = Infinity, encoder, locate = (location) => location } = {}) {
   if (!(kvDtype in KV_TYPES)) throw new RangeError(`kvDtype is one of ${Object.keys(KV_TYPES).join(", ")}, not ${kvDtype}`);
   const graph = readGraph(bytes, locate);
   const weights = new WeightLayout(kernels);

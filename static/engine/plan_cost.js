@@ -32,7 +32,7 @@ const PRODUCTS = Object.freeze({
 const BINARY = Object.freeze([FUNCTION.ADD, FUNCTION.SUB, FUNCTION.MUL]);
 
 /** Bytes of one element of the cache. @type {Readonly<Record<number, number>>} */
-const KV_BYTES = Object.freeze({ [KV_TYPE.F32]: 4, [KV_TYPE.F16]: 2, [KV_TYPE.I8]: 1 });
+const KV_BYTES = Object.freeze({ [KV_TYPE.F32]: 4, [KV_TYPE.I16]: 2, [KV_TYPE.I8]: 1 });
 
 /**
  * The cost of a model's steps; nothing is run.
@@ -55,7 +55,7 @@ export function planCost({ steps, weights }) {
       const blockBytes = weights.kernels.fw_packed_block_bytes(product.bits, mode) / GROUP;
       charge(`${everyRow ? "linear" : "head"}_${product.name}`, columns * Math.ceil(width / BLOCK) * blockBytes, columns * width);
     } else if (op === OP.ATTEND) {
-      const scales = kvType === KV_TYPE.I8 ? 2 * FLOAT_BYTES * kvHeads : 0;
+      const scales = kvType === KV_TYPE.F32 ? 0 : 2 * FLOAT_BYTES * kvHeads;
       charge(mode === SEES.TEXT ? "cross_attention" : window ? `attention_window_${window}` : "attention", 2 * kvHeads * headDim * KV_BYTES[kvType] + scales, 2 * heads * headDim);
     }
     if (everyRow && !product) charge("elementwise", movedBytes(step, weights.kernels), 0);

@@ -39,7 +39,7 @@ export const GATED = 16;
 export const SEES = Object.freeze({ ALL: 0, PAST: 1, TEXT: 2 });
 
 /** What the KV cache holds. */
-export const KV_TYPE = Object.freeze({ F32: 0, F16: 1, I8: 2 });
+export const KV_TYPE = Object.freeze({ F32: 0, I16: 1, I8: 2 });
 
 /** Fields of fw_step in order; those of FLOAT_FIELDS are floats, the others unsigned integers. */
 export const STEP_FIELDS = Object.freeze([

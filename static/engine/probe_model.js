@@ -41,8 +41,8 @@ const LAYERS = 8;
 const HEADS = 16;
 const KV_HEADS = 4;
 const HEAD_DIM = 64;
-/** What a layer keeps of a token, in float16, and what a row multiplies with it. */
-const KV_BYTES = 2 * KV_HEADS * HEAD_DIM * 2;
+/** What a layer keeps of a token, 16-bit codes with a scale per head, and what a row multiplies with it. */
+const KV_BYTES = 2 * KV_HEADS * (HEAD_DIM * 2 + 4);
 const SEEN_MACS = 2 * HEADS * HEAD_DIM;
 const STEPS = 256;
 /** Of a product that is next to nothing, but that all threads have a part in. */
@@ -65,7 +65,7 @@ export function probeModel(kernels, weightBytes) {
   const graph = new Graph({ nodes: [], initializers: new Map(), inputs: [], outputs: [] });
   const layout = new WeightLayout(kernels);
   layout.reserve(weightBytes);
-  const context = new LoweringContext(graph, layout, {}, { kvType: KV_TYPE.F16, contextLength: PROBE_CONTEXT });
+  const context = new LoweringContext(graph, layout, {}, { kvType: KV_TYPE.I16, contextLength: PROBE_CONTEXT });
   const input = context.define("input", WIDTH, ROWS.ALL);
   const other = context.define("other", WIDTH, ROWS.ALL);
   /** @param {() => {bytes: number, macs: number}} emit @returns {Part} */

@@ -32,7 +32,7 @@ import { createTask, readTextFiles, textHabits } from "./model_parts.js";
  * @property {string} [backend]
  * @property {number} [threads]
  * @property {number} [contextLength]
- * @property {"fp16" | "fp32" | "int8"} [kvDtype]
+ * @property {"int16" | "fp32" | "int8"} [kvDtype]
  */
 
 /**

@@ -14,6 +14,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 
 import { planCost } from "../../../static/engine/plan_cost.js";
+import { KV_TYPE } from "../../../static/engine/plan_format.js";
 import { BUILDS, openSession } from "./node_engine.mjs";
 
 const CONTEXT = 4096;
@@ -70,6 +71,11 @@ async function encoderDistance(session, { batch, outputs }) {
   return Math.max(...distances);
 }
 
+/** A step of a decoder as it is unless another cache is asked for. */
+function withDefaultCache(step) {
+  return "kvType" in step ? { ...step, kvType: KV_TYPE.I16 } : step;
+}
+
 const answers = {};
 for (const job of JSON.parse(await readFile(process.argv[2], "utf8"))) {
   const distances = {};
@@ -80,7 +86,8 @@ for (const job of JSON.parse(await readFile(process.argv[2], "utf8"))) {
       const session = await openSession(job.graph, build, { threads: build.shared ? 2 : 1, contextLength: CONTEXT, kvDtype: job.kvDtype, encoder: job.encoder });
       distances[build.file] = await DISTANCES[session.kind](session, job);
       const { model } = session.engine.plan;
-      cost = planCost({ ...model, steps: model.steps.slice(model.answer) });
+      const steps = model.steps.slice(model.answer);
+      cost = planCost({ ...model, steps: session.kind === "encoder" ? steps : steps.map(withDefaultCache) });
       text = planCost({ ...model, steps: model.steps.slice(0, model.answer) });
       await session.dispose();
     }

@@ -71,7 +71,7 @@ describe("attention with something added to its scores", { skip: kernelsMissing 
   function lower(nodes, { constants = CONSTANTS, inputs = ROWS_IN } = {}) {
     const graph = graphOf([...POSITIONS, ...PADDING, ...LEARNED, ...nodes], { inputs: INPUTS, initializers: constants });
     for (const pass of [formLinear, formEmbedding, formCrossAttention]) pass(graph);
-    const context = new LoweringContext(graph, new WeightLayout(kernels), LOWERINGS, { kvType: KV_TYPE.F16, contextLength: 64 });
+    const context = new LoweringContext(graph, new WeightLayout(kernels), LOWERINGS, { kvType: KV_TYPE.I16, contextLength: 64 });
     for (const name of inputs) context.define(name, WIDTH, ROWS.ALL);
     for (const crossed of graph.all("CrossAttention")) storeText(context, crossed);
     context.value("y");
@@ -148,7 +148,7 @@ describe("attention with something added to its scores", { skip: kernelsMissing 
     const { steps, cache } = lower(crossed(), weights);
     assert.deepEqual(steps.map(({ op }) => op), [OP.QUANTIZE, OP.MATMUL_Q16, OP.MATMUL_Q16, OP.APPEND_KV, OP.ATTEND]);
     assert.deepEqual([steps[3].heads, steps[4].mode, steps[4].heads], [0, SEES.TEXT, 2]);
-    assert.deepEqual(cache.bytes, [0, 0, 2 * kernels.fw_kv_head_bytes(16, KV_TYPE.F16)]);
+    assert.deepEqual(cache.bytes, [0, 0, 2 * kernels.fw_kv_head_bytes(16, KV_TYPE.I16)]);
   });
 
   test("keys of anything but the text are refused", () => {

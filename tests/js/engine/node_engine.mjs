@@ -68,7 +68,7 @@ export function wholeShards(folder) {
  * An engine on some `.onnx` file.
  * @param {string} path
  * @param {{file: string, shared: boolean}} build
- * @param {{threads?: number, measure?: boolean, contextLength?: number, kvDtype?: "fp32" | "fp16" | "int8", readShards?: import("../../../static/engine/engine.js").EngineOptions["readShards"],
+ * @param {{threads?: number, measure?: boolean, contextLength?: number, kvDtype?: "fp32" | "int16" | "int8", readShards?: import("../../../static/engine/engine.js").EngineOptions["readShards"],
  *   encoder?: string, below?: number}} [options] encoder: the file of an encoder-decoder's other graph; below: bytes of memory that are taken before
  */
 export async function openEngine(path, build, { threads = 1, measure = false, contextLength = 1024, kvDtype, readShards = wholeShards(dirname(path)), encoder, below = 0 } = {}) {

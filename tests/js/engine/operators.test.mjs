@@ -19,7 +19,7 @@ describe("the lowering of operators", { skip: kernelsMissing }, () => {
   /** Lower the graph's output, with rows of some widths as its inputs. */
   function lower(nodes, widths, initializers = []) {
     const graph = graphOf(nodes, { inputs: [...Object.keys(widths), "attention_mask", "input_ids", "token_type_ids"], initializers });
-    const context = new LoweringContext(graph, new WeightLayout(kernels), LOWERINGS, { kvType: KV_TYPE.F16, contextLength: 64 });
+    const context = new LoweringContext(graph, new WeightLayout(kernels), LOWERINGS, { kvType: KV_TYPE.I16, contextLength: 64 });
     for (const [name, width] of Object.entries(widths)) context.define(name, width, ROWS.ALL);
     return { context, value: context.value("y") };
   }
@@ -40,10 +40,10 @@ describe("the lowering of operators", { skip: kernelsMissing }, () => {
     const attributes = { local_window_size: 8, softcap: 50, scale: 0.25, do_rotary: 1 };
     const { context } = lower(attention(attributes, { tables: ["cosine", "sine"] }), WIDTHS, TABLES);
     const [append, attend] = context.steps;
-    assert.deepEqual([append.op, append.rotaryDim, append.headDim, append.kvType], [OP.APPEND_KV, 16, 32, KV_TYPE.F16]);
+    assert.deepEqual([append.op, append.rotaryDim, append.headDim, append.kvType], [OP.APPEND_KV, 16, 32, KV_TYPE.I16]);
     assert.deepEqual([attend.op, attend.window, attend.softcap, attend.scale, attend.mode], [OP.ATTEND, 8, 50, 0.25, 1]);
     assert.equal(context.positions, 40);
-    assert.equal(context.cache.pageBytes, 2 * kernels.fw_kv_head_bytes(32, KV_TYPE.F16));
+    assert.equal(context.cache.pageBytes, 2 * kernels.fw_kv_head_bytes(32, KV_TYPE.I16));
   });
 
   test("layers of different heads lie behind each other in a page", () => {
@@ -53,9 +53,9 @@ describe("the lowering of operators", { skip: kernelsMissing }, () => {
       node("GroupQueryAttention", ["mid", "k2", "v2", "", "", "last", "total"], ["y"], { num_heads: 8, kv_num_heads: 1 }),
     ];
     const { context } = lower(nodes, { ...WIDTHS, k2: 16, v2: 16 });
-    const first = 2 * kernels.fw_kv_head_bytes(32, KV_TYPE.F16);
+    const first = 2 * kernels.fw_kv_head_bytes(32, KV_TYPE.I16);
     assert.deepEqual(context.steps.map(({ layerOffset }) => layerOffset), [0, 0, first, first]);
-    assert.equal(context.cache.pageBytes, first + kernels.fw_kv_head_bytes(16, KV_TYPE.F16));
+    assert.equal(context.cache.pageBytes, first + kernels.fw_kv_head_bytes(16, KV_TYPE.I16));
   });
 
   test("queries, keys and values may come side by side", () => {

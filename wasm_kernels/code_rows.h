@@ -1,0 +1,47 @@
+/* Owns the rounding of floats to 16-bit codes whose products dot_i16x8 sums up. */
+#pragma once
+#include "float_math.h"
+
+/* Where both factors have 16 bits, codes are vectors no longer than this: no sum of their products exceeds the product
+   of the lengths (Cauchy and Schwarz), which is below 2^31 even when rounding has made each longer by 8. */
+#define CODES_LENGTH 46330.0f
+#define LARGEST_CODE 32767.0f
+
+/* What one step of 16-bit codes stands for, when `top` is the largest magnitude and `squares` the sum of
+   (value / top)^2. */
+INLINE float wide_code_scale(float top, float squares) {
+  const float length = sqrt_f32(squares) / CODES_LENGTH;
+  return top * (length > 1 / LARGEST_CODE ? length : 1 / LARGEST_CODE);
+}
+
+/* Eight codes of x * inverse. */
+INLINE void round_codes(const float *x, f32x4 inverse, int16_t *codes) {
+  const i32x4 left = round_f32x4(load_f32x4(x) * inverse), right = round_f32x4(load_f32x4(x + 4) * inverse);
+  const i16x8 both = narrow_i32x4(left, right);
+  __builtin_memcpy(codes, &both, 16);
+}
+
+/* Codes -levels...levels of `width` (a multiple of 8) elements, as a vector no longer than CODES_LENGTH if `bounded`,
+   and what one step of them stands for: 0 when no element is as large as 1e-30, NaN when one is not finite. */
+INLINE float encode_row(const float *x, uint32_t width, float levels, uint32_t bounded, int16_t *codes) {
+  f32x4 top = splat_f32(0.0f), poison = top, squares = top;
+  for (uint32_t i = 0; i < width; i += 4) {
+    const f32x4 v = load_f32x4(x + i);
+    poison += v * splat_f32(0.0f);
+    top = max_f32x4(abs_f32x4(v), top);
+  }
+  const float largest = max_of_f32x4(top);
+  const uint32_t zero = largest < 1e-30f; /* 1 / scale would overflow */
+  float scale = zero ? 0.0f : largest / levels;
+  if (bounded && !zero) {
+    const f32x4 unit = splat_f32(1.0f / largest);
+    for (uint32_t i = 0; i < width; i += 4) {
+      const f32x4 v = load_f32x4(x + i) * unit;
+      squares = madd(v, v, squares);
+    }
+    scale = wide_code_scale(largest, sum_f32x4(squares));
+  }
+  const f32x4 inverse = splat_f32(zero ? 0.0f : 1.0f / scale);
+  for (uint32_t i = 0; i < width; i += 8) round_codes(x + i, inverse, codes + i);
+  return scale + sum_f32x4(poison);
+}
