@@ -42,13 +42,14 @@ INLINE void store_codes(const kv_block *block, uint32_t token, const float *k, c
   uint8_t *keys = block->keys + (token / KEY_LANES * dim * KEY_LANES + token % KEY_LANES * 2) * bytes;
   uint8_t *values = block->values + (token / 2 * 2 * VALUE_LANES + token % 2) * bytes;
   block->key_scales[token] = encode_row(k, dim, levels, wide, codes);
-  for (uint32_t d = 0; d < dim; d++) {
-    __builtin_memcpy(keys + (d / 2 * 2 * KEY_LANES + d % 2) * bytes, &codes[d], bytes);
+  for (uint32_t d = 0; d < dim; d += 2, keys += 2 * KEY_LANES * bytes) {
+    const uint32_t first = (uint16_t)codes[d], second = (uint16_t)codes[d + 1];
+    const uint32_t pair = wide ? second << 16 | first : second << 8 | (first & 255);
+    __builtin_memcpy(keys, &pair, 2 * bytes);
   }
   block->value_scales[token] = encode_row(v, dim, levels, 0, codes);
-  for (uint32_t d = 0; d < dim; d++) {
-    const uint32_t at = d / VALUE_LANES * VALUE_LANES * KEY_BLOCK + d % VALUE_LANES * 2;
-    __builtin_memcpy(values + at * bytes, &codes[d], bytes);
+  for (uint32_t d = 0; d < dim; d += VALUE_LANES, values += VALUE_LANES * KEY_BLOCK * bytes) {
+    for (uint32_t i = 0; i < VALUE_LANES; i++) __builtin_memcpy(values + 2 * i * bytes, &codes[d + i], bytes);
   }
 }
 
