@@ -59,7 +59,8 @@ def machine_line(results: Results) -> str:
 
 
 def decoder_table(rows: list[Row], *, short: bool = False) -> str:
-    """Decoders, the fastest first, browsers before native; ``short``: of each peer the fastest format only."""
+    """Decoders, the fastest first, browsers before native; ``short``: of each peer only the
+    formats that are fastest at something."""
     columns: dict[str, Cell] = {
         "Runtime": lambda row: row.runtime,
         "Format": lambda row: row.format,
@@ -71,7 +72,8 @@ def decoder_table(rows: list[Row], *, short: bool = False) -> str:
         "Fetched, MB": _figure("fetched_bytes", 1e-6),
     }
     ranked = _ranked(rows, lambda row: -(row.median("decode_tokens_per_s") or 0))
-    return _table(columns, _shortened(ranked) if short else ranked)
+    rates = ("decode_tokens_per_s", "prefill_128_tokens_per_s", "prefill_512_tokens_per_s")
+    return _table(columns, _shortened(ranked, *rates) if short else ranked)
 
 
 def gemma_table(rows: list[Row]) -> str:
@@ -181,7 +183,7 @@ def failures(results: Results) -> str:
 
 def readme_part(results: Results) -> str:
     """What stands between the README's markers."""
-    made = [machine_line(results), "SmolLM2-135M-Instruct, of each peer its fastest format:"]
+    made = [machine_line(results), "SmolLM2-135M-Instruct, of each peer its fastest formats:"]
     made.append(decoder_table(results.rows("decoder"), short=True))
     for model in (MINILM, DISTILBERT):
         if table := encoder_table(results, model, short=True):
@@ -257,12 +259,15 @@ def _ranked(rows: list[Row], key: Callable[[Row], float]) -> list[Row]:
     return sorted(rows, key=lambda row: (_native(row), row.error is not None, key(row)))
 
 
-def _shortened(ranked: list[Row]) -> list[Row]:
-    """All of ours, and the first of every other runtime."""
-    first: dict[str, Row] = {}
-    for row in ranked:
-        first.setdefault(row.runtime, row)
-    return [row for row in ranked if row.runtime == OURS or row is first[row.runtime]]
+def _shortened(ranked: list[Row], *rates: str) -> list[Row]:
+    """All of ours, and of every other runtime its first, and what is best at one of the rates."""
+    kept = [row for row in ranked if row.runtime == OURS]
+    for order in (ranked, *(_ranked(ranked, lambda row, rate=rate: -(row.median(rate) or 0)) for rate in rates)):
+        first: dict[str, Row] = {}
+        for row in order:
+            first.setdefault(row.runtime, row)
+        kept += first.values()
+    return [row for row in ranked if row in kept]
 
 
 def _ratios(rows: list[Row], measure: str, *, higher: bool) -> list[str]:
