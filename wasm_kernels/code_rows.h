@@ -14,6 +14,28 @@ INLINE float wide_code_scale(float top, float squares) {
   return top * (length > 1 / LARGEST_CODE ? length : 1 / LARGEST_CODE);
 }
 
+/* Largest magnitude of `width` (a multiple of 4) elements; NaN joins `poison` where one is not finite. */
+INLINE float largest_magnitude(const float *x, uint32_t width, f32x4 *poison) {
+  f32x4 top = splat_f32(0.0f);
+  for (uint32_t i = 0; i < width; i += 4) {
+    const f32x4 v = load_f32x4(x + i);
+    *poison += v * splat_f32(0.0f);
+    top = max_f32x4(abs_f32x4(v), top);
+  }
+  return max_of_f32x4(top);
+}
+
+/* wide_code_scale of `width` elements. */
+INLINE float wide_scale_of(const float *x, uint32_t width, float largest) {
+  const f32x4 unit = splat_f32(1.0f / largest);
+  f32x4 squares = splat_f32(0.0f);
+  for (uint32_t i = 0; i < width; i += 4) {
+    const f32x4 v = load_f32x4(x + i) * unit;
+    squares = madd(v, v, squares);
+  }
+  return wide_code_scale(largest, sum_f32x4(squares));
+}
+
 /* Eight codes of x * inverse. */
 INLINE void round_codes(const float *x, f32x4 inverse, int16_t *codes) {
   const i32x4 left = round_f32x4(load_f32x4(x) * inverse), right = round_f32x4(load_f32x4(x + 4) * inverse);
@@ -24,23 +46,11 @@ INLINE void round_codes(const float *x, f32x4 inverse, int16_t *codes) {
 /* Codes -levels...levels of `width` (a multiple of 8) elements, as a vector no longer than CODES_LENGTH if `bounded`,
    and what one step of them stands for: 0 when no element is as large as 1e-30, NaN when one is not finite. */
 INLINE float encode_row(const float *x, uint32_t width, float levels, uint32_t bounded, int16_t *codes) {
-  f32x4 top = splat_f32(0.0f), poison = top, squares = top;
-  for (uint32_t i = 0; i < width; i += 4) {
-    const f32x4 v = load_f32x4(x + i);
-    poison += v * splat_f32(0.0f);
-    top = max_f32x4(abs_f32x4(v), top);
-  }
-  const float largest = max_of_f32x4(top);
+  f32x4 poison = splat_f32(0.0f);
+  const float largest = largest_magnitude(x, width, &poison);
   const uint32_t zero = largest < 1e-30f; /* 1 / scale would overflow */
   float scale = zero ? 0.0f : largest / levels;
-  if (bounded && !zero) {
-    const f32x4 unit = splat_f32(1.0f / largest);
-    for (uint32_t i = 0; i < width; i += 4) {
-      const f32x4 v = load_f32x4(x + i) * unit;
-      squares = madd(v, v, squares);
-    }
-    scale = wide_code_scale(largest, sum_f32x4(squares));
-  }
+  if (bounded && !zero) scale = wide_scale_of(x, width, largest);
   const f32x4 inverse = splat_f32(zero ? 0.0f : 1.0f / scale);
   for (uint32_t i = 0; i < width; i += 8) round_codes(x + i, inverse, codes + i);
   return scale + sum_f32x4(poison);

@@ -2,10 +2,16 @@
 #include "featherweight_kernels.h"
 #include "matmul_tile.h"
 
-/* float16 come times 2^-112 (load_f16x4_masked). A part of that goes out with the activations, the rest with the sums at
-   the end: no multiplication for each scale, and nothing leaves float32 while activations are below 2^78. */
-#define SCALE_GAIN 0x1p40f
-#define SCALE_REST 0x1p72f
+/* float16 come times 2^-112 (load_f16x4_masked). A part of that, the gain, goes out with the activations, the rest with
+   the sums at the end: no multiplication for each scale. Activations from 2^70 on leave no room for a gain. */
+INLINE float gain_of(const uint8_t *a, uint32_t blocks) {
+  float top = 0.0f, scale;
+  for (uint32_t b = 0; b < blocks; b++, a += ACTIVATION_BYTES) {
+    __builtin_memcpy(&scale, a, 4);
+    if (scale > top) top = scale;
+  }
+  return top < 0x1p55f ? 0x1p40f : 1.0f;
+}
 
 /* What the loops over blocks keep in registers. */
 typedef struct {
@@ -15,13 +21,13 @@ typedef struct {
   f32x4 gain;
 } q4_constants;
 
-INLINE q4_constants make_constants(void) {
+INLINE q4_constants make_constants(float gain) {
   q4_constants c = {.low = (u16x8){0} + (HAS_DOT_I8X16 ? 0x0f0f : 0x000f),
                     .high = (u16x8){0} + 0x00f0,
                     .weight_low = (i16x8){0} + 1,
                     .weight_high = (i16x8){0} + 256,
                     .f16 = (i32x4){0} + F16_BITS,
-                    .gain = splat_f32(SCALE_GAIN)};
+                    .gain = splat_f32(gain)};
   KEEP(c.low);
   KEEP(c.high);
   KEEP(c.weight_low);
@@ -91,7 +97,7 @@ INLINE void q4_dot(const uint8_t *const *blocks, uint32_t groups, const uint8_t 
 }
 #endif
 
-/* One row times the columns of `groups` (1 or 2) groups that lie `distance` bytes apart, divided by SCALE_REST:
+/* One row times the columns of `groups` (1 or 2) groups that lie `distance` bytes apart, still to be multiplied by the rest:
    acc + scale * activation scale * (dot - zero * sum), or with the block's own offset in place of -zero * scale. */
 INLINE void row_groups(const uint8_t *w, uint32_t affine, size_t distance, uint32_t groups, const uint8_t *a,
                        uint32_t blocks, const q4_constants *c, f32x4 *acc) {
@@ -127,18 +133,20 @@ INLINE void q4_gemv(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_
                     uint32_t columns, const float *bias, float *y) {
   const size_t group = blocks * packed_block_bytes(4, affine);
   const uint32_t half = HAS_DOT_I8X16 ? (end - begin) / 2 : 0; /* the other way needs more registers */
-  const q4_constants constants = make_constants();
+  const float gain = gain_of(a, blocks);
+  const f32x4 rest = splat_f32(0x1p112f / gain);
+  const q4_constants constants = make_constants(gain);
   for (uint32_t g = begin; g < begin + half; g++) {
     f32x4 acc[4] = {0};
     row_groups(w + g * group, affine, half * group, 2, a, blocks, &constants, acc);
-    for (int i = 0; i < 4; i++) acc[i] *= splat_f32(SCALE_REST);
+    for (int i = 0; i < 4; i++) acc[i] *= rest;
     store_group(y, 8 * g, columns, bias, acc[0], acc[1]);
     store_group(y, 8 * (g + half), columns, bias, acc[2], acc[3]);
   }
   for (uint32_t g = begin + 2 * half; g < end; g++) {
     f32x4 acc[2] = {0};
     row_groups(w + g * group, affine, 0, 1, a, blocks, &constants, acc);
-    for (int i = 0; i < 2; i++) acc[i] *= splat_f32(SCALE_REST);
+    for (int i = 0; i < 2; i++) acc[i] *= rest;
     store_group(y, 8 * g, columns, bias, acc[0], acc[1]);
   }
 }

@@ -4,19 +4,14 @@
 #include "float_math.h"
 #include "matmul_nbits.h"
 
-/* Nearest integers to x * inverse, ties to even; the sum has the integers in the low bits of its mantissa. */
-INLINE i32x4 round_scaled(const float *x, f32x4 inverse) {
-  const f32x4 magic = splat_f32(12582912.0f); /* 1.5 * 2^23 */
-  return (i32x4)(load_f32x4(x) * inverse + magic) - (i32x4)magic;
-}
-
 /* How codes lie: for 8 and 16 bits as they come; for 4 bits as matmul_q4 finds their nibbles in 16-bit lanes, or in
    bytes. */
 enum { IN_TURN, FOR_NIBBLES, FOR_NIBBLES_IN_BYTES };
 
 INLINE i32x4 store_codes(const float *x, f32x4 inverse, uint32_t order, uint32_t j, int16_t *codes) {
   const uint32_t first = order == IN_TURN ? 8 * j : 4 * j, second = order == IN_TURN ? 8 * j + 4 : 16 + 4 * j;
-  const i32x4 left = round_scaled(x + first, inverse), right = round_scaled(x + second, inverse);
+  const i32x4 left = round_f32x4(load_f32x4(x + first) * inverse);
+  const i32x4 right = round_f32x4(load_f32x4(x + second) * inverse);
   i16x8 both = narrow_i32x4(left, right);
   if (order == FOR_NIBBLES) both = __builtin_shufflevector(both, both, 0, 2, 4, 6, 1, 3, 5, 7);
   if (order == FOR_NIBBLES_IN_BYTES) {
@@ -31,23 +26,12 @@ INLINE i32x4 store_codes(const float *x, f32x4 inverse, uint32_t order, uint32_t
 
 INLINE void quantize_block(const float *x, uint8_t *block, uint32_t bits, uint32_t order) {
   const float levels = bits == 4 ? SPLIT_LEVELS : ACTIVATION_LEVELS;
-  f32x4 top = splat_f32(0.0f), poison = top;
-  for (int i = 0; i < 32; i += 4) {
-    const f32x4 v = load_f32x4(x + i);
-    poison += v * splat_f32(0.0f); /* NaN where v is infinite or NaN */
-    top = max_f32x4(abs_f32x4(v), top);
-  }
-  const float largest = max_of_f32x4(top);
+  f32x4 poison = splat_f32(0.0f);
+  const float largest = largest_magnitude(x, 32, &poison);
   const int zero = largest < 1e-30f; /* 1 / scale would overflow */
   float scale = zero ? 0.0f : largest / levels, inverse = zero ? 0.0f : levels / largest;
   if (bits == 16 && !zero) {
-    const f32x4 unit = splat_f32(1.0f / largest);
-    f32x4 squares = splat_f32(0.0f);
-    for (int i = 0; i < 32; i += 4) {
-      const f32x4 v = load_f32x4(x + i) * unit;
-      squares = madd(v, v, squares);
-    }
-    scale = wide_code_scale(largest, sum_f32x4(squares));
+    scale = wide_scale_of(x, 32, largest);
     inverse = 1.0f / scale;
   }
   i32x4 sums = {0, 0, 0, 0};

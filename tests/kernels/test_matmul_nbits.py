@@ -16,7 +16,7 @@ def activations(rng, rows: int, inner: int, kind: str) -> np.ndarray:
     elif kind == "denormal":
         x *= np.float32(1e-42)
     elif kind == "huge":
-        x *= np.float32(1e20)
+        x *= np.float32(1e30)
     elif kind == "spikes":
         x[:, ::7] *= 1000
     elif kind == "equal":
