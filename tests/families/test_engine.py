@@ -219,7 +219,7 @@ def compare_cost(of_manifest: dict[str, Any], of_plan: dict[str, Any]) -> None:
     assert promised.keys() == planned.keys()
     for name, cost in promised.items():
         if name == "elementwise":
-            assert cost["bytes"] == pytest.approx(planned[name]["bytes"], rel=0.15)
+            assert cost["bytes"] == pytest.approx(planned[name]["bytes"], rel=0.1)
         else:
             assert cost == planned[name], name
     assert of_manifest["steps"] == pytest.approx(of_plan["steps"], abs=2)

@@ -7,6 +7,7 @@ from onnx import NodeProto, numpy_helper
 
 from convert.graph.cost.walk import Rows, Walk, attributes
 
+WIDTH_AXIS = 2
 ACTIVATIONS = {"Clip", "QuickGelu", "Gelu", "FastGelu", "BiasGelu", "Relu", "Tanh", "Sigmoid"}
 NORMS = {
     "SimplifiedLayerNormalization",
@@ -114,5 +115,10 @@ def cut(walk: Walk, node: NodeProto) -> None:
         walk.rows[node.output[0]] = Rows(0, text=True)
         return
     rows = walk.width(node)
-    if rows:  # the last rows; an embedding is cut to its width in place
-        walk.rows[node.output[0]] = Rows(rows.width, single="keep_last" in node.name)
+    if rows is None:
+        return
+    ends, axes = (walk.graph.constants.get(name) for name in node.input[2:4])
+    width = rows.width
+    if ends is not None and axes is not None and numpy_helper.to_array(axes).item() == WIDTH_AXIS:
+        width = min(width, numpy_helper.to_array(ends).item())
+    walk.rows[node.output[0]] = Rows(width, single="keep_last" in node.name)
