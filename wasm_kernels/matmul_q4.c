@@ -97,7 +97,7 @@ INLINE void q4_dot(const uint8_t *const *blocks, uint32_t groups, const uint8_t 
 }
 #endif
 
-/* One row times the columns of `groups` (1 or 2) groups that lie `distance` bytes apart, still to be multiplied by the rest:
+/* One row times the columns of `groups` (1 or 2) groups that lie `distance` bytes apart, before the rest of the gain:
    acc + scale * activation scale * (dot - zero * sum), or with the block's own offset in place of -zero * scale. */
 INLINE void row_groups(const uint8_t *w, uint32_t affine, size_t distance, uint32_t groups, const uint8_t *a,
                        uint32_t blocks, const q4_constants *c, f32x4 *acc) {
