@@ -22,7 +22,6 @@ from e2e.conftest import FLAGS, chromium_path
 
 ROOT = Path(__file__).parent.parent
 CHUNK = 1 << 20
-SOCKET_BYTES = 1 << 19  # what a connection may hold between the server's write and the page's read
 SHARD = "onnx/model_q4.onnx_data"
 TYPES = {".html": "text/html", ".js": "text/javascript"}
 ARGS = [*FLAGS, "--host-resolver-rules=MAP elsewhere.test 127.0.0.1"]
@@ -218,8 +217,34 @@ def open_tab(context: BrowserContext, server: ModelServer, kind: str, host: str 
     page.goto(f"{origin}/delivery.html")
     page.wait_for_function("globalThis.call !== undefined")
     tab = Tab(page)
-    assert tab.call("start", f"{origin}/model/manifest.json", kind) == kind
+    found = tab.call("start", f"{origin}/model/manifest.json", kind)
+    if found != kind:
+        raise WrongStore(found)
     return tab
+
+
+class WrongStore(Exception):
+    """Another store than the wanted one was opened."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+def fetch_half(tab: Tab, server: ModelServer) -> int:
+    """Begin a download and halt the server when about half of it is stored: how many bytes the store holds then."""
+    server.pause_s = 0.1
+    tab.begin("fetch")
+    stored = 0
+
+    def half() -> bool:
+        nonlocal stored
+        stored = tab.call("status")["presentBytes"]
+        return stored >= server.total_bytes // 2
+
+    wait_until(half, "half of the model stored")
+    server.pause_s = 2
+    return stored
 
 
 def wait_until(condition: Any, what: str) -> None:
@@ -264,13 +289,10 @@ def test_second_visit_fetches_nothing(context: BrowserContext, server: ModelServ
 @persistent
 @pytest.mark.parametrize("death", ["reload", "tab", "browser"])
 def test_resumes_after_death(profile: Profile, server: ModelServer, kind: str, death: str) -> None:
-    """Whatever was killed, each of the four connections loses at most the chunk that it was receiving."""
+    """Whatever was killed, what the store had said that it holds is there."""
     context = profile.launch()
     tab = open_tab(context, server, kind)
-    server.pause_s = 0.05
-    tab.begin("fetch")
-    wait_until(lambda: server.sent_bytes > 7 * CHUNK, "half of the model sent")
-    sent = server.sent_bytes
+    stored = fetch_half(tab, server)
     browser, renderers = profile.processes()
     if death == "reload":
         tab.page.reload()
@@ -286,9 +308,17 @@ def test_resumes_after_death(profile: Profile, server: ModelServer, kind: str, d
         tab.page.close()
     server.pause_s = 0
 
-    tab = open_tab(context, server, kind)
+    try:
+        tab = open_tab(context, server, kind)
+    except WrongStore as wrong:
+        # Chromium's cache sometimes answers nobody any more after the death of a tab, until the browser restarts.
+        if (kind, death, wrong.kind) != ("cache", "tab", "memory"):
+            raise
+        context.close()
+        context = profile.launch()
+        tab = open_tab(context, server, kind)
     present = tab.call("status")["presentBytes"]
-    assert present >= sent - 4 * CHUNK - 4 * SOCKET_BYTES
+    assert stored <= present < server.total_bytes
     assert tab.call("fetch")["networkBytes"] == server.total_bytes - present
     check_files(tab, server)
     context.close()
@@ -297,7 +327,7 @@ def test_resumes_after_death(profile: Profile, server: ModelServer, kind: str, d
 def test_resumes_after_cut(context: BrowserContext, server: ModelServer) -> None:
     """Each cut loses at most one chunk, from a network that is slower than the store."""
     cut = 2 * CHUNK + 700_000
-    server.pause_s = 0.02
+    server.pause_s = 0.05
     server.cut_after = [5000, cut, cut, cut]  # the first file is small and arrives whole
     tab = open_tab(context, server, "opfs")
     tab.call("fetch", {"connections": 1})
@@ -309,15 +339,13 @@ def test_resumes_after_cut(context: BrowserContext, server: ModelServer) -> None
 @persistent
 def test_abort_keeps_what_arrived(context: BrowserContext, server: ModelServer, kind: str) -> None:
     tab = open_tab(context, server, kind)
-    server.pause_s = 0.05
-    tab.begin("fetch")
-    wait_until(lambda: server.sent_bytes > 6 * CHUNK, "half of the model sent")
+    stored = fetch_half(tab, server)
     tab.call("abort")
     with pytest.raises(CallFailed) as failure:
         tab.end()
     assert failure.value.code == "aborted"
     present = tab.call("status")["presentBytes"]
-    assert present >= CHUNK
+    assert stored <= present < server.total_bytes
     server.pause_s = 0
     assert tab.call("fetch")["networkBytes"] == server.total_bytes - present
     check_files(tab, server)

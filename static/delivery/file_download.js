@@ -48,10 +48,10 @@ export class FileDownload {
   #context;
   #take;
   /**
-   * Whether fetched chunks are written. Memory need not hold what was handed on, and a full store cannot; whoever asks
-   * again fetches again.
+   * Fetched chunks from here on are not written. Memory need not hold what was handed on, and a full store cannot;
+   * whoever asks again fetches again.
    */
-  #keeps;
+  #keptEnd;
   /** Chunks that are neither stored nor brought. @type {Set<number>} */
   #missing;
   /** Chunks that are still to be brought. @type {Set<number>} */
@@ -76,7 +76,7 @@ export class FileDownload {
     this.#missing = missing;
     this.#context = context;
     this.#take = take;
-    this.#keeps = !take || context.store.kind !== "memory";
+    this.#keptEnd = !take || context.store.kind !== "memory" ? Infinity : 0;
     this.#wanted = new Set(take ? file.chunks.keys() : missing);
   }
 
@@ -129,7 +129,7 @@ export class FileDownload {
   async #openOnce() {
     const { store, chunkSize, signal, meter } = this.#context;
     const stored = await store.open(this.#file, chunkSize, { signal }).catch((error) => {
-      this.#withoutStore(error);
+      this.#withoutStore(error, 0);
       return NOTHING_STORED;
     });
     // Another tab may have fetched some since the check.
@@ -267,7 +267,7 @@ export class FileDownload {
     }
     this.#wanted.delete(index);
     const stored = await this.#open();
-    if (this.#keeps) await stored.write(index, bytes).catch((error) => this.#withoutStore(error));
+    if (index < this.#keptEnd) await stored.write(index, bytes).catch((error) => this.#withoutStore(error, index));
     this.#missing.delete(index);
     await this.#take?.(index, bytes);
     meter.addFetched(bytes.length);
@@ -275,12 +275,13 @@ export class FileDownload {
 
   /**
    * Where the store is full although it promised room (private windows do), who takes the chunks gets them all the same;
-   * they are fetched again the next time.
+   * they are fetched again the next time. Earlier chunks are still tried: a file is charged by its length.
    * @param {unknown} error thrown again, unless it says so
+   * @param {number} index of the first chunk that did not fit
    */
-  #withoutStore(error) {
+  #withoutStore(error, index) {
     if (!this.#take || FeatherweightError.from(error, "store").code !== "quota") throw error;
-    this.#keeps = false;
+    this.#keptEnd = Math.min(this.#keptEnd, index);
   }
 
   /** @param {TransientError} cause @param {number} attempts */

@@ -15,6 +15,8 @@ import { storeError } from "./store_error.js";
 const CACHE_NAME = "featherweight-store-v1";
 /** Entries are keyed by addresses that no server has: `.../{sha256}?size_bytes=&chunk_size=&index=`. */
 const KEY_PREFIX = "/__featherweight_store__/";
+/** Chromium's cache may never answer again, until the browser restarts, after a tab died that was writing to it. */
+const PATIENCE_MS = 10_000;
 
 /** @implements {Store} */
 export class CacheStore {
@@ -32,11 +34,14 @@ export class CacheStore {
 
   /**
    * @param {import("./store.js").Platform} platform
+   * @param {number} [patienceMs]
    * @returns {Promise<CacheStore | null>} null where it does not work
    */
-  static async tryOpen({ caches, locks }) {
+  static async tryOpen({ caches, locks }, patienceMs = PATIENCE_MS) {
     try {
-      return caches ? new CacheStore(await caches.open(CACHE_NAME), locks) : null;
+      const cache = await caches?.open(CACHE_NAME);
+      if (!cache || !(await answers(cache, patienceMs))) return null;
+      return new CacheStore(cache, locks);
     } catch {
       return null;
     }
@@ -179,6 +184,15 @@ class CachedFile {
     const { sha256, sizeBytes } = this.#file;
     return `${KEY_PREFIX}${sha256}?size_bytes=${sizeBytes}&chunk_size=${this.#bitmap.chunkSize}&index=${index}`;
   }
+}
+
+/** @param {Cache} cache @param {number} patienceMs @returns {Promise<boolean>} */
+async function answers(cache, patienceMs) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const late = new Promise((resolve) => (timer = setTimeout(resolve, patienceMs, false)));
+  const found = cache.match(KEY_PREFIX).then(() => true);
+  return Promise.race([found, late]).finally(() => clearTimeout(timer));
 }
 
 /**

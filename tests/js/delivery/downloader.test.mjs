@@ -495,6 +495,25 @@ test("a store that is full of most of a model gives that, and the rest comes ove
   assert.ok(run.server.requests.length > asked);
 });
 
+test("a store without room for the end of a file keeps its beginning", async () => {
+  const run = await setUp();
+  const { open } = Object.assign(run.store, { kind: "opfs" });
+  const roomChunks = 30;
+  run.store.open = async (...file) => {
+    const stored = await open.apply(run.store, file);
+    const { write } = stored;
+    stored.write = async (index, bytes) => {
+      if (index >= roomChunks) throw new FeatherweightError("quota", "The storage is full.");
+      await write(index, bytes);
+    };
+    return stored;
+  };
+  const options = { ...FAST, storage: {}, connections: 4 };
+  await delivering(run, [SHARD], options, (delivery) => delivery.read(SHARD));
+  const { presentBytes } = await run.store.status(run.manifest.files.get(SHARD), CHUNK);
+  assert.equal(presentBytes, roomChunks * CHUNK);
+});
+
 test("storageFacts: what is stored, and what the store itself says of the rest", async () => {
   const run = await setUp();
   const asked = [];
