@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 from waitress.server import create_server
-from waitress.wasyncore import close_all
 
 from webapp import create_app
 
@@ -77,16 +76,21 @@ def page(context: BrowserContext) -> Page:
 def serving(models_dir: Path, wrap: Callable[[Any], Any] | None = None, **config: Any) -> Iterator[str]:
     """Serve ``models_dir`` with the real app behind the real server; ``wrap`` may put a WSGI layer around it."""
     app = create_app({"MODELS_DIR": models_dir, **config})
-    sockets: dict[int, Any] = {}
-    server = create_server(wrap(app) if wrap else app, sockets, host="127.0.0.1", port=0, threads=8)
+    server = create_server(wrap(app) if wrap else app, host="127.0.0.1", port=0, threads=8)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.effective_port}"
     finally:
-        # In the server's own loop, which runs as long as a socket is open: the browser keeps its connections.
-        server.trigger.pull_trigger(lambda: close_all(sockets))
+        server.trigger.pull_trigger(lambda: _close(server))  # in the server's own loop
         thread.join(timeout=10)
+
+
+def _close(server: Any) -> None:
+    """Let go of the browser's connections too: the server's loop runs as long as one is open."""
+    for channel in list(server.active_channels.values()):
+        channel.handle_close()
+    server.close()
 
 
 @pytest.fixture(scope="session")
