@@ -36,6 +36,26 @@ INLINE float wide_scale_of(const float *x, uint32_t width, float largest) {
   return wide_code_scale(largest, sum_f32x4(squares));
 }
 
+/* What one step of `width` (a multiple of 8) elements stands for, as codes of bounded length: 0 when no element is as large
+   as 1e-30, NaN when one is not finite. */
+INLINE float bounded_scale(const float *x, uint32_t width) {
+  f32x4 top[2] = {0}, squares[2] = {0};
+  for (uint32_t i = 0; i < width; i += 8) {
+    for (uint32_t h = 0; h < 2; h++) {
+      const f32x4 v = load_f32x4(x + i + 4 * h);
+      top[h] = max_f32x4(abs_f32x4(v), top[h]);
+      squares[h] = madd(v, v, squares[h]);
+    }
+  }
+  const float sum = sum_f32x4(squares[0] + squares[1]);
+  float largest = max_of_f32x4(max_f32x4(top[0], top[1]));
+  if (sum > 1e-20f && sum < 1e30f) return wide_code_scale(largest, sum / (largest * largest));
+  f32x4 poison = splat_f32(0.0f);
+  largest = largest_magnitude(x, width, &poison);
+  const float scale = largest < 1e-30f ? 0.0f : wide_scale_of(x, width, largest); /* 1 / scale would overflow */
+  return scale + sum_f32x4(poison);
+}
+
 /* Eight codes of x * inverse. */
 INLINE void round_codes(const float *x, f32x4 inverse, int16_t *codes) {
   const i32x4 left = round_f32x4(load_f32x4(x) * inverse), right = round_f32x4(load_f32x4(x + 4) * inverse);
@@ -43,15 +63,18 @@ INLINE void round_codes(const float *x, f32x4 inverse, int16_t *codes) {
   __builtin_memcpy(codes, &both, 16);
 }
 
-/* Codes -levels...levels of `width` (a multiple of 8) elements, as a vector no longer than CODES_LENGTH if `bounded`,
-   and what one step of them stands for: 0 when no element is as large as 1e-30, NaN when one is not finite. */
-INLINE float encode_row(const float *x, uint32_t width, float levels, uint32_t bounded, int16_t *codes) {
+/* What one step of codes -levels...levels stands for, as bounded_scale does. */
+INLINE float level_scale(const float *x, uint32_t width, float levels) {
   f32x4 poison = splat_f32(0.0f);
   const float largest = largest_magnitude(x, width, &poison);
-  const uint32_t zero = largest < 1e-30f; /* 1 / scale would overflow */
-  float scale = zero ? 0.0f : largest / levels;
-  if (bounded && !zero) scale = wide_scale_of(x, width, largest);
-  const f32x4 inverse = splat_f32(zero ? 0.0f : 1.0f / scale);
+  return (largest < 1e-30f ? 0.0f : largest / levels) + sum_f32x4(poison);
+}
+
+/* Codes of `width` (a multiple of 8) elements, -levels...levels or of bounded length, and what one step of them stands
+   for. */
+INLINE float encode_row(const float *x, uint32_t width, float levels, uint32_t bounded, int16_t *codes) {
+  const float scale = bounded ? bounded_scale(x, width) : level_scale(x, width, levels);
+  const f32x4 inverse = splat_f32(scale > 0.0f ? 1.0f / scale : 0.0f);
   for (uint32_t i = 0; i < width; i += 8) round_codes(x + i, inverse, codes + i);
-  return scale + sum_f32x4(poison);
+  return scale;
 }

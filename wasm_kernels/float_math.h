@@ -56,6 +56,8 @@ INLINE float exp_f32(float x) { return exp_f32x4(splat_f32(x))[0]; }
 
 INLINE float sqrt_f32(float x) { return __builtin_sqrtf(x); }
 
+INLINE f32x4 sqrt_f32x4(f32x4 x) { return __builtin_elementwise_sqrt(x); }
+
 /* Nearest integers, ties to even, for |x| < 2^22. */
 INLINE i32x4 round_f32x4(f32x4 x) {
   const f32x4 magic = splat_f32(12582912.0f);

@@ -14,16 +14,27 @@
 #define Q16_CODE_BYTES 512
 #define Q4_ZERO 8
 
-/* Activation block: float scale, float scale * sum of codes, then 32 codes of 16 bits. 8 bits would do for the products
-   alone, but rounding to them moves SmolLM2's logits by 4 % and one top choice in 30. 32 * 128 * 32767 fits 32 bits.
-   Beside 4-bit weights a code is 256 * high + low, both -128...127; the codes of a lone row lie as such bytes. */
+/* Activations of a lone row, by blocks: float scale, float scale * sum of codes, then 32 codes of 16 bits. 8 bits would do
+   for the products alone, but rounding to them moves SmolLM2's logits by 4 % and one top choice in 30. 32 * 128 * 32767
+   fits 32 bits. Beside 4-bit weights a code is 256 * high + low, both -128...127, and lies as such bytes. */
 #define ACTIVATION_LEVELS 32767.0f
 #define SPLIT_LEVELS 32639.0f
 #define ACTIVATION_BYTES (8 + 64)
 
+/* Activations of many rows, by segments of 4 blocks, the last one of those that are left: float scale, 4 bytes unused,
+   then the codes, as a vector no longer than CODES_LENGTH. A segment of weights is widened to such codes too. */
+#define SEGMENT_BLOCKS 4
+#define SEGMENT_HEADER 8
+
+INLINE uint32_t segment_blocks(uint32_t blocks, uint32_t first) {
+  return blocks - first < SEGMENT_BLOCKS ? blocks - first : SEGMENT_BLOCKS;
+}
+
+INLINE size_t segment_bytes(uint32_t blocks) { return SEGMENT_HEADER + 64 * blocks; }
+
 /* Rows of activations that share one pass over a column group; their accumulators stay in the first-level cache.
-   Activations are [tiles of so many rows][blocks][rows of the tile][block], so that a pass reads them in order; the last
-   tile has the rows that are left. */
+   Activations are [tiles of so many rows][segments][rows of the tile][segment], so that a pass reads them in order; the
+   last tile has the rows that are left. A tile begins where its blocks would. */
 #define ROW_TILE 128
 
 INLINE uint32_t tile_height(uint32_t rows, uint32_t first) { return rows - first < ROW_TILE ? rows - first : ROW_TILE; }

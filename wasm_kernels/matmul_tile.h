@@ -1,70 +1,114 @@
-/* Owns the product of many rows with block-quantized weights: 32 inner x 16 columns are widened once and serve a tile of
-   rows, two rows at a time. */
+/* Owns the product of many rows with block-quantized weights: a segment of 16 columns is widened once, to 16-bit codes
+   with one scale a column, and serves a tile of rows, two rows at a time. */
 #pragma once
+#include "code_rows.h"
 #include "matmul_nbits.h"
 
-/* 32 rows x 16 columns of weights as 16-bit pairs in the order of the activation codes, four columns to a vector. */
-typedef struct {
-  i16x8 pair[16][4];
-} wide_block;
+/* Both factors are vectors of bounded length, as in code_rows.h. Of weights the largest possible length counts, and three
+   roundings make each code wrong by up to 1.5, a vector of 256 longer by 24. */
+#define WEIGHTS_LENGTH 46300.0f
 
-/* What multiplies the sums of 4 columns each, and what multiplies the sum of the activations when blocks are affine. */
+/* Rows of weights as pairs of 16-bit codes in the order of the activation codes, four columns to a vector; and what one
+   step of each column stands for. */
 typedef struct {
-  f32x4 scale[4], offset[4];
-} wide_scales;
+  i16x8 pair[16 * SEGMENT_BLOCKS][4];
+  f32x4 step[4];
+} wide_segment;
 
-/* One block of 8 columns to the left or right side of `wide`. Codes come out signed, affine ones as they are. */
-INLINE void widen_block(const uint8_t *block, uint32_t bits, uint32_t affine, uint32_t side, wide_block *wide,
-                        wide_scales *scales) {
-  const uint8_t *codes = block + packed_header_bytes(bits, affine);
-  const int16_t zero = affine ? 0 : Q4_ZERO;
-  for (uint32_t half = 0; half < 2; half++) {
-    const uint32_t column = 2 * side + half;
-    scales->scale[column] = load_scales(block, bits, half);
-    if (affine) scales->offset[column] = load_offsets(block, affine, half, scales->scale[column]);
-    if (bits != 4) {
-      for (uint32_t p = 0; p < 16; p++) wide->pair[p][column] = load_codes(codes, bits, p, half);
-      continue;
+/* The same code for both elements of a pair, from the nearest integer in each lane. */
+INLINE i16x8 both_of_pair(f32x4 v) {
+  const i32x4 code = round_f32x4(v);
+  return (i16x8)((code & 0xffff) | (code << 16));
+}
+
+/* Codes of 4 columns of a block times `scale`, plus `offset` unless the format has none. Codes of 8 bits come times 2^8,
+   of 4 bits times 2^11. */
+INLINE void widen_block(const uint8_t *codes, uint32_t bits, uint32_t affine, uint32_t half, i16x8 scale, i16x8 offset,
+                        i16x8 (*pair)[4]) {
+  if (bits != 4) {
+    for (uint32_t p = 0; p < 16; p++) {
+      const i16x8 code = load_codes(codes, bits, p, half), wide = multiply_q15(bits == 8 ? code << 8 : code, scale);
+      pair[p][0] = affine ? wide + offset : wide;
     }
-    for (int j = 0; j < 4; j++) {
-      const u16x8 lanes = load_u16x8(codes + 32 * j + 16 * half);
-      for (int nibble = 0; nibble < 4; nibble++) {
-        wide->pair[4 * j + nibble][column] = (i16x8)((lanes >> (4 * nibble)) & 15) - zero;
-      }
+    return;
+  }
+  for (int j = 0; j < 4; j++) {
+    const u16x8 lanes = load_u16x8(codes + 32 * j + 16 * half);
+    for (int nibble = 0; nibble < 4; nibble++) {
+      const u16x8 high = nibble == 3 ? lanes >> 1 : lanes << (11 - 4 * nibble);
+      pair[4 * j + nibble][0] = multiply_q15((i16x8)(high & 0x7800), scale) + offset;
     }
   }
 }
 
-INLINE void clear_side(uint32_t side, wide_block *wide, wide_scales *scales) {
-  for (uint32_t column = 2 * side; column < 2 * side + 2; column++) {
-    scales->scale[column] = scales->offset[column] = splat_f32(0.0f);
-    for (int p = 0; p < 16; p++) wide->pair[p][column] = (i16x8){0};
+/* What a code of 1 stands for, what one of 0 does, and the root mean square of a block's 32 weights at most. */
+typedef struct {
+  f32x4 scale, offset, bound;
+} block_scales;
+
+INLINE block_scales load_block_scales(const uint8_t *block, uint32_t bits, uint32_t affine, uint32_t half) {
+  block_scales s = {.scale = load_scales(block, bits, half)};
+  if (bits == 16) { /* codes of bounded length */
+    s.bound = abs_f32x4(s.scale) * splat_f32(CODES_LENGTH * 0.1767767f);
+    return s;
+  }
+  const f32x4 middle = s.scale * splat_f32(bits == 4 ? Q4_ZERO : 0.0f);
+  s.offset = affine ? load_offsets(block, affine, half, s.scale) : -middle;
+  s.bound = abs_f32x4(s.scale) * splat_f32(bits == 4 ? 8.0f : 128.0f) + abs_f32x4(s.offset + middle);
+  return s;
+}
+
+/* 4 columns of `blocks` blocks to vector `column` of `wide`. */
+INLINE void widen_columns(const uint8_t *block, uint32_t bits, uint32_t affine, uint32_t half, uint32_t blocks,
+                          uint32_t column, wide_segment *wide) {
+  const size_t bytes = packed_block_bytes(bits, affine);
+  block_scales scales[SEGMENT_BLOCKS];
+  f32x4 top = splat_f32(1e-30f), squares = splat_f32(0.0f);
+  for (uint32_t b = 0; b < blocks; b++) {
+    scales[b] = load_block_scales(block + b * bytes, bits, affine, half);
+    top = max_f32x4(scales[b].bound, top);
+  }
+  const f32x4 unit = splat_f32(1.0f) / top;
+  for (uint32_t b = 0; b < blocks; b++) {
+    const f32x4 part = scales[b].bound * unit;
+    squares = madd(part, part, squares);
+  }
+  const f32x4 length = sqrt_f32x4(max_f32x4(squares, splat_f32(1e-20f)) * splat_f32(32.0f));
+  wide->step[column] = top * length * splat_f32(1 / WEIGHTS_LENGTH);
+  const f32x4 inverse = splat_f32(WEIGHTS_LENGTH) * unit / length;
+  const f32x4 of_code = inverse * splat_f32(bits == 4 ? 16.0f : bits == 8 ? 128.0f : 32768.0f);
+  for (uint32_t b = 0; b < blocks; b++) {
+    widen_block(block + b * bytes + packed_header_bytes(bits, affine), bits, affine, half,
+                both_of_pair(scales[b].scale * of_code), both_of_pair(scales[b].offset * inverse),
+                (i16x8(*)[4]) & wide->pair[16 * b][column]);
   }
 }
 
-/* acc[row] += scale * (scale of row * dot), and offset * (scale of row * sum), for one block of one or two rows. The loop
-   stays a loop: engines start a stretch of straight code with its loads, and unrolled they fill more than the registers. */
-INLINE void tile_rows(const wide_block *wide, const wide_scales *scales, uint32_t affine, const uint8_t *a,
-                      uint32_t rows, f32x4 (*acc)[4]) {
-  const i16x8 *w = wide->pair[0], *const end = w + 16 * 4;
-  const uint8_t *code = a + 8;
+INLINE void clear_columns(uint32_t column, wide_segment *wide) {
+  wide->step[column] = splat_f32(0.0f);
+  for (int p = 0; p < 16 * SEGMENT_BLOCKS; p++) wide->pair[p][column] = (i16x8){0};
+}
+
+/* acc[row] += step * (scale of row * dot) for a segment of one or two rows. The loop stays a loop: engines start a stretch
+   of straight code with its loads, and unrolled they fill more than the registers. */
+INLINE void tile_rows(const wide_segment *wide, uint32_t blocks, const uint8_t *a, uint32_t rows, f32x4 (*acc)[4]) {
+  const i16x8 *w = wide->pair[0], *const end = wide->pair[16 * blocks];
+  const size_t row_bytes = segment_bytes(blocks);
+  const uint8_t *code[2] = {a + SEGMENT_HEADER, a + SEGMENT_HEADER + row_bytes};
   i32x4 dot[2][4] = {0};
   do {
     OPAQUE(w);
-    OPAQUE(code);
     for (uint32_t r = 0; r < rows; r++) {
-      const i16x8 q = (i16x8)load_splat_i32(code + r * ACTIVATION_BYTES);
+      OPAQUE(code[r]);
+      const i16x8 q = (i16x8)load_splat_i32(code[r]);
       for (int c = 0; c < 4; c++) dot[r][c] += dot_i16x8(w[c], q);
+      code[r] += 4;
     }
     w += 4;
-    code += 4;
   } while (w != end);
-  for (uint32_t r = 0; r < rows; r++, a += ACTIVATION_BYTES) {
-    const f32x4 row_scale = load_splat_f32(a), sum = load_splat_f32(a + 4);
-    for (int c = 0; c < 4; c++) {
-      if (affine) acc[r][c] = madd(scales->offset[c], sum, acc[r][c]);
-      acc[r][c] = madd(scales->scale[c], to_f32x4(dot[r][c]) * row_scale, acc[r][c]);
-    }
+  for (uint32_t r = 0; r < rows; r++, a += row_bytes) {
+    const f32x4 row_scale = load_splat_f32(a);
+    for (int c = 0; c < 4; c++) acc[r][c] = madd(wide->step[c], to_f32x4(dot[r][c]) * row_scale, acc[r][c]);
   }
 }
 
@@ -73,18 +117,20 @@ INLINE void tile_columns(const uint8_t *w, uint32_t bits, uint32_t affine, const
                          uint32_t blocks, uint32_t g, uint32_t distance, uint32_t columns, const float *bias, float *y,
                          uint32_t y_stride) {
   const size_t step = packed_block_bytes(bits, affine);
-  const uint8_t *left = w + g * blocks * step, *right = left + distance * blocks * step;
   f32x4 acc[ROW_TILE][4];
-  wide_block wide;
-  wide_scales scales;
+  wide_segment wide;
   for (uint32_t r = 0; r < rows; r++) acc[r][0] = acc[r][1] = acc[r][2] = acc[r][3] = splat_f32(0.0f);
-  if (!distance) clear_side(1, &wide, &scales);
-  for (uint32_t b = 0; b < blocks; b++, left += step, right += step) {
+  if (!distance) clear_columns(2, &wide), clear_columns(3, &wide);
+  for (uint32_t b = 0; b < blocks; b += SEGMENT_BLOCKS) {
+    const uint32_t inner = segment_blocks(blocks, b);
+    const uint8_t *left = w + (g * blocks + b) * step, *right = left + distance * blocks * step;
+    for (uint32_t half = 0; half < 2; half++) {
+      widen_columns(left, bits, affine, half, inner, half, &wide);
+      if (distance) widen_columns(right, bits, affine, half, inner, 2 + half, &wide);
+    }
     uint32_t r = 0;
-    widen_block(left, bits, affine, 0, &wide, &scales);
-    if (distance) widen_block(right, bits, affine, 1, &wide, &scales);
-    for (; r + 2 <= rows; r += 2, a += 2 * ACTIVATION_BYTES) tile_rows(&wide, &scales, affine, a, 2, &acc[r]);
-    if (r < rows) tile_rows(&wide, &scales, affine, a, 1, &acc[r]), a += ACTIVATION_BYTES;
+    for (; r + 2 <= rows; r += 2, a += 2 * segment_bytes(inner)) tile_rows(&wide, inner, a, 2, &acc[r]);
+    if (r < rows) tile_rows(&wide, inner, a, 1, &acc[r]), a += segment_bytes(inner);
   }
   for (uint32_t r = 0; r < rows; r++, y += y_stride) {
     store_group(y, 8 * g, columns, bias, acc[r][0], acc[r][1]);

@@ -26,35 +26,55 @@ INLINE i32x4 store_codes(const float *x, f32x4 inverse, uint32_t order, uint32_t
 
 INLINE void quantize_block(const float *x, uint8_t *block, uint32_t bits, uint32_t order) {
   const float levels = bits == 4 ? SPLIT_LEVELS : ACTIVATION_LEVELS;
-  f32x4 poison = splat_f32(0.0f);
-  const float largest = largest_magnitude(x, 32, &poison);
-  const int zero = largest < 1e-30f; /* 1 / scale would overflow */
-  float scale = zero ? 0.0f : largest / levels, inverse = zero ? 0.0f : levels / largest;
-  if (bits == 16 && !zero) {
-    scale = wide_scale_of(x, 32, largest);
-    inverse = 1.0f / scale;
-  }
+  const float scale = bits == 16 ? bounded_scale(x, 32) : level_scale(x, 32, levels);
+  const f32x4 inverse = splat_f32(scale > 0.0f ? 1.0f / scale : 0.0f);
   i32x4 sums = {0, 0, 0, 0};
-  for (uint32_t j = 0; j < 4; j++) sums += store_codes(x, splat_f32(inverse), order, j, (int16_t *)(block + 8));
-  scale += sum_f32x4(poison);
+  for (uint32_t j = 0; j < 4; j++) sums += store_codes(x, inverse, order, j, (int16_t *)(block + 8));
   const float header[2] = {scale, scale * (float)((sums[0] + sums[1]) + (sums[2] + sums[3]))};
   __builtin_memcpy(block, header, 8);
 }
 
+/* A lone row, by blocks. */
+INLINE void quantize_row(const float *row, uint8_t *block, uint32_t width, uint32_t bits, uint32_t order) {
+  uint32_t k = 0;
+  for (; k + 32 <= width; k += 32, block += ACTIVATION_BYTES) quantize_block(row + k, block, bits, order);
+  if (k == width) return;
+  float tail[32] = {0};
+  for (uint32_t i = 0; k + i < width; i++) tail[i] = row[k + i];
+  quantize_block(tail, block, bits, order);
+}
+
+/* A segment of `width` elements, which is a multiple of 32. */
+INLINE void quantize_segment(const float *x, uint8_t *segment, uint32_t width, uint32_t order) {
+  const float header[2] = {bounded_scale(x, width), 0.0f};
+  const f32x4 inverse = splat_f32(header[0] > 0.0f ? 1.0f / header[0] : 0.0f);
+  int16_t *codes = (int16_t *)(segment + SEGMENT_HEADER);
+  for (uint32_t k = 0; k < width; k += 32) {
+    for (uint32_t j = 0; j < 4; j++) store_codes(x + k, inverse, order, j, codes + k);
+  }
+  __builtin_memcpy(segment, header, SEGMENT_HEADER);
+}
+
 INLINE void quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, uint32_t rows, uint32_t width,
-                          uint32_t bits, uint32_t order, uint32_t begin, uint32_t end) {
-  const size_t row_bytes = (size_t)((width + 31) / 32) * ACTIVATION_BYTES;
+                          uint32_t order, uint32_t begin, uint32_t end) {
+  const uint32_t row_blocks = (width + 31) / 32;
   for (uint32_t r = begin; r < end; r++) {
-    const uint32_t first = r - r % ROW_TILE;
-    const size_t step = (size_t)tile_height(rows, first) * ACTIVATION_BYTES;
+    const uint32_t first = r - r % ROW_TILE, height = tile_height(rows, first);
     const float *row = x + (size_t)r * x_stride;
-    uint8_t *block = blocks + first * row_bytes + (size_t)(r - first) * ACTIVATION_BYTES;
-    uint32_t k = 0;
-    for (; k + 32 <= width; k += 32, block += step) quantize_block(row + k, block, bits, order);
-    if (k == width) continue;
-    float tail[32] = {0};
-    for (uint32_t i = 0; k + i < width; i++) tail[i] = row[k + i];
-    quantize_block(tail, block, bits, order);
+    uint8_t *tile = blocks + (size_t)first * row_blocks * ACTIVATION_BYTES;
+    for (uint32_t b = 0; b < row_blocks; b += SEGMENT_BLOCKS) {
+      const uint32_t inner = 32 * segment_blocks(row_blocks, b), k = 32 * b;
+      const size_t bytes = segment_bytes(inner / 32);
+      uint8_t *segment = tile + (r - first) * bytes;
+      tile += height * bytes;
+      if (k + inner <= width) {
+        quantize_segment(row + k, segment, inner, order);
+      } else {
+        float padded[32 * SEGMENT_BLOCKS] = {0};
+        for (uint32_t i = 0; k + i < width; i++) padded[i] = row[k + i];
+        quantize_segment(padded, segment, inner, order);
+      }
+    }
   }
 }
 
@@ -62,11 +82,17 @@ EXPORT uint32_t fw_activation_block_bytes(void) { return ACTIVATION_BYTES; }
 
 EXPORT void fw_quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, uint32_t rows, uint32_t width,
                              uint32_t bits, uint32_t begin, uint32_t end) {
-  if (bits == 4 && rows == 1 && HAS_DOT_I8X16) {
-    quantize_rows(x, x_stride, blocks, rows, width, 4, FOR_NIBBLES_IN_BYTES, begin, end);
-  } else if (bits == 4) {
-    quantize_rows(x, x_stride, blocks, rows, width, 4, FOR_NIBBLES, begin, end);
-  } else {
-    quantize_rows(x, x_stride, blocks, rows, width, bits == 16 ? 16 : 8, IN_TURN, begin, end);
+  if (rows > 1) {
+    if (bits == 4) {
+      quantize_rows(x, x_stride, blocks, rows, width, FOR_NIBBLES, begin, end);
+    } else {
+      quantize_rows(x, x_stride, blocks, rows, width, IN_TURN, begin, end);
+    }
+  } else if (begin < end) {
+    if (bits == 4) {
+      quantize_row(x, blocks, width, 4, HAS_DOT_I8X16 ? FOR_NIBBLES_IN_BYTES : FOR_NIBBLES);
+    } else {
+      quantize_row(x, blocks, width, bits == 16 ? 16 : 8, IN_TURN);
+    }
   }
 }

@@ -87,6 +87,21 @@ INLINE i32x4 dot_i16x8(i16x8 a, i16x8 b) {
 #endif
 }
 
+/* a * b / 2^15, rounded; b is never -2^15. */
+INLINE i16x8 multiply_q15(i16x8 a, i16x8 b) {
+#if defined(__wasm_relaxed_simd__)
+  return (i16x8)wasm_i16x8_relaxed_q15mulr((v128_t)a, (v128_t)b);
+#elif defined(__wasm__)
+  return (i16x8)wasm_i16x8_q15mulr_sat((v128_t)a, (v128_t)b);
+#elif defined(__SSSE3__)
+  return (i16x8)__builtin_ia32_pmulhrsw128(a, b);
+#else
+  i16x8 r;
+  for (int i = 0; i < 8; i++) r[i] = (int16_t)((a[i] * b[i] + (1 << 14)) >> 15);
+  return r;
+#endif
+}
+
 /* Bytes -128...127 times bytes 0...127, neighbours added, where that is one instruction. */
 #if defined(__wasm_relaxed_simd__)
 #define HAS_DOT_I8X16 1

