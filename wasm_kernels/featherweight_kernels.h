@@ -73,11 +73,11 @@ uint32_t fw_quantize_weights(const void *source, uint32_t type, uint32_t rows, u
 
 /* ---- matrix products */
 
-/* Bytes of one quantized block of 32 activations. */
+/* Bytes that 32 quantized activations take at most. */
 uint32_t fw_activation_block_bytes(void);
 
-/* Rows begin..end of x [rows][width] to blocks, rows * ceil(width / 32) of them in the order in which products of so many
-   rows read them (matmul_nbits.h): one scale a block and codes of 16 bits, in the order that weights of `bits` ask for. */
+/* Rows begin..end of x [rows][width] to 16-bit codes, in the order in which weights of `bits` and products of so many rows
+   read them (matmul_nbits.h). `blocks` has room for rows * ceil(width / 32) blocks. */
 void fw_quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, uint32_t rows, uint32_t width, uint32_t bits,
                       uint32_t begin, uint32_t end);
 
