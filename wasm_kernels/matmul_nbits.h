@@ -21,13 +21,15 @@
 #define SPLIT_LEVELS 32639.0f
 #define ACTIVATION_BYTES (8 + 64)
 
-/* Activations of many rows, by segments of 4 blocks, the last one of those that are left: float scale, 4 bytes unused,
-   then the codes, as a vector no longer than CODES_LENGTH. A segment of weights is widened to such codes too. */
+/* Activations of many rows, by segments of 4 blocks, the last one of those that are left; beside 16-bit weights, which are
+   multiplied as they are, a segment is a block. Float scale, 4 bytes unused, then the codes, as a vector no longer than
+   CODES_LENGTH. A segment of weights is widened to such codes too. */
 #define SEGMENT_BLOCKS 4
 #define SEGMENT_HEADER 8
 
-INLINE uint32_t segment_blocks(uint32_t blocks, uint32_t first) {
-  return blocks - first < SEGMENT_BLOCKS ? blocks - first : SEGMENT_BLOCKS;
+INLINE uint32_t segment_blocks(uint32_t bits, uint32_t blocks, uint32_t first) {
+  const uint32_t most = bits == 16 ? 1 : SEGMENT_BLOCKS;
+  return blocks - first < most ? blocks - first : most;
 }
 
 INLINE size_t segment_bytes(uint32_t blocks) { return SEGMENT_HEADER + 64 * blocks; }

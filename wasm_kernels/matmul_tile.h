@@ -5,7 +5,7 @@
 #include "matmul_nbits.h"
 
 /* Both factors are vectors of bounded length, as in code_rows.h. Of weights the largest possible length counts, and three
-   roundings make each code wrong by up to 1.5, a vector of 256 longer by 24. */
+   roundings make each code wrong by up to 1.5, a segment longer by 17. */
 #define WEIGHTS_LENGTH 46300.0f
 
 /* Rows of weights as pairs of 16-bit codes in the order of the activation codes, four columns to a vector; and what one
@@ -25,9 +25,9 @@ INLINE i16x8 both_of_pair(f32x4 v) {
    of 4 bits times 2^11. */
 INLINE void widen_block(const uint8_t *codes, uint32_t bits, uint32_t affine, uint32_t half, i16x8 scale, i16x8 offset,
                         i16x8 (*pair)[4]) {
-  if (bits != 4) {
+  if (bits == 8) {
     for (uint32_t p = 0; p < 16; p++) {
-      const i16x8 code = load_codes(codes, bits, p, half), wide = multiply_q15(bits == 8 ? code << 8 : code, scale);
+      const i16x8 wide = multiply_q15(load_codes(codes, 8, p, half) << 8, scale);
       pair[p][0] = affine ? wide + offset : wide;
     }
     return;
@@ -48,19 +48,26 @@ typedef struct {
 
 INLINE block_scales load_block_scales(const uint8_t *block, uint32_t bits, uint32_t affine, uint32_t half) {
   block_scales s = {.scale = load_scales(block, bits, half)};
-  if (bits == 16) { /* codes of bounded length */
-    s.bound = abs_f32x4(s.scale) * splat_f32(CODES_LENGTH * 0.1767767f);
-    return s;
-  }
   const f32x4 middle = s.scale * splat_f32(bits == 4 ? Q4_ZERO : 0.0f);
   s.offset = affine ? load_offsets(block, affine, half, s.scale) : -middle;
   s.bound = abs_f32x4(s.scale) * splat_f32(bits == 4 ? 8.0f : 128.0f) + abs_f32x4(s.offset + middle);
   return s;
 }
 
+/* 4 columns of a block of 16-bit codes, which have bounded length. */
+INLINE void copy_columns(const uint8_t *block, uint32_t half, uint32_t column, wide_segment *wide) {
+  wide->step[column] = load_scales(block, 16, half);
+  const uint8_t *codes = block + packed_header_bytes(16, 0);
+  for (uint32_t p = 0; p < 16; p++) wide->pair[p][column] = load_codes(codes, 16, p, half);
+}
+
 /* 4 columns of `blocks` blocks to vector `column` of `wide`. */
 INLINE void widen_columns(const uint8_t *block, uint32_t bits, uint32_t affine, uint32_t half, uint32_t blocks,
                           uint32_t column, wide_segment *wide) {
+  if (bits == 16) {
+    copy_columns(block, half, column, wide);
+    return;
+  }
   const size_t bytes = packed_block_bytes(bits, affine);
   block_scales scales[SEGMENT_BLOCKS];
   f32x4 top = splat_f32(1e-30f), squares = splat_f32(0.0f);
@@ -73,10 +80,10 @@ INLINE void widen_columns(const uint8_t *block, uint32_t bits, uint32_t affine, 
     const f32x4 part = scales[b].bound * unit;
     squares = madd(part, part, squares);
   }
-  const f32x4 length = sqrt_f32x4(max_f32x4(squares, splat_f32(1e-20f)) * splat_f32(32.0f));
+  const f32x4 length = sqrt_f32x4(max_f32x4(squares, splat_f32(1.0f)) * splat_f32(32.0f));
   wide->step[column] = top * length * splat_f32(1 / WEIGHTS_LENGTH);
   const f32x4 inverse = splat_f32(WEIGHTS_LENGTH) * unit / length;
-  const f32x4 of_code = inverse * splat_f32(bits == 4 ? 16.0f : bits == 8 ? 128.0f : 32768.0f);
+  const f32x4 of_code = inverse * splat_f32(bits == 4 ? 16.0f : 128.0f);
   for (uint32_t b = 0; b < blocks; b++) {
     widen_block(block + b * bytes + packed_header_bytes(bits, affine), bits, affine, half,
                 both_of_pair(scales[b].scale * of_code), both_of_pair(scales[b].offset * inverse),
@@ -121,8 +128,8 @@ INLINE void tile_columns(const uint8_t *w, uint32_t bits, uint32_t affine, const
   wide_segment wide;
   for (uint32_t r = 0; r < rows; r++) acc[r][0] = acc[r][1] = acc[r][2] = acc[r][3] = splat_f32(0.0f);
   if (!distance) clear_columns(2, &wide), clear_columns(3, &wide);
-  for (uint32_t b = 0; b < blocks; b += SEGMENT_BLOCKS) {
-    const uint32_t inner = segment_blocks(blocks, b);
+  for (uint32_t b = 0, inner; b < blocks; b += inner) {
+    inner = segment_blocks(bits, blocks, b);
     const uint8_t *left = w + (g * blocks + b) * step, *right = left + distance * blocks * step;
     for (uint32_t half = 0; half < 2; half++) {
       widen_columns(left, bits, affine, half, inner, half, &wide);

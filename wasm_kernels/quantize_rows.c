@@ -56,14 +56,14 @@ INLINE void quantize_segment(const float *x, uint8_t *segment, uint32_t width, u
 }
 
 INLINE void quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks, uint32_t rows, uint32_t width,
-                          uint32_t order, uint32_t begin, uint32_t end) {
+                          uint32_t bits, uint32_t order, uint32_t begin, uint32_t end) {
   const uint32_t row_blocks = (width + 31) / 32;
   for (uint32_t r = begin; r < end; r++) {
     const uint32_t first = r - r % ROW_TILE, height = tile_height(rows, first);
     const float *row = x + (size_t)r * x_stride;
     uint8_t *tile = blocks + (size_t)first * row_blocks * ACTIVATION_BYTES;
-    for (uint32_t b = 0; b < row_blocks; b += SEGMENT_BLOCKS) {
-      const uint32_t inner = 32 * segment_blocks(row_blocks, b), k = 32 * b;
+    for (uint32_t k = 0, inner; k < width; k += inner) {
+      inner = 32 * segment_blocks(bits, row_blocks, k / 32);
       const size_t bytes = segment_bytes(inner / 32);
       uint8_t *segment = tile + (r - first) * bytes;
       tile += height * bytes;
@@ -84,9 +84,9 @@ EXPORT void fw_quantize_rows(const float *x, uint32_t x_stride, uint8_t *blocks,
                              uint32_t bits, uint32_t begin, uint32_t end) {
   if (rows > 1) {
     if (bits == 4) {
-      quantize_rows(x, x_stride, blocks, rows, width, FOR_NIBBLES, begin, end);
+      quantize_rows(x, x_stride, blocks, rows, width, 4, FOR_NIBBLES, begin, end);
     } else {
-      quantize_rows(x, x_stride, blocks, rows, width, IN_TURN, begin, end);
+      quantize_rows(x, x_stride, blocks, rows, width, bits == 16 ? 16 : 8, IN_TURN, begin, end);
     }
   } else if (begin < end) {
     if (bits == 4) {

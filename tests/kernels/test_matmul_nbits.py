@@ -82,6 +82,15 @@ def test_a_lone_row_gives_what_it_gives_among_others(kernels, rng, bits, affine)
     assert (np.abs(alone - together) <= 3e-4 * typical_products(matrix, x)).all()
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_columns_of_zeros_give_zeros(kernels, rng, bits, rows):
+    matrix = NbitsMatrix.random(rng, 9, 160, bits)
+    matrix.scales[3] = 0
+    x = np.full((rows, 160), 1e30, np.float32)
+    assert (kernels.matmul(matrix, x)[:, 3] == 0).all()
+
+
 @pytest.mark.parametrize(("bits", "affine"), FORMATS)
 @pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize("code", [0, 255])
