@@ -56,6 +56,9 @@ INLINE float bounded_scale(const float *x, uint32_t width) {
   return scale + sum_f32x4(poison);
 }
 
+/* What elements are multiplied with to be codes: 0 where the scale is 0 or not a number. */
+INLINE f32x4 inverse_of(float scale) { return splat_f32(scale > 0.0f ? 1.0f / scale : 0.0f); }
+
 /* Eight codes of x * inverse. */
 INLINE void round_codes(const float *x, f32x4 inverse, int16_t *codes) {
   const i32x4 left = round_f32x4(load_f32x4(x) * inverse), right = round_f32x4(load_f32x4(x + 4) * inverse);
@@ -74,7 +77,7 @@ INLINE float level_scale(const float *x, uint32_t width, float levels) {
    for. */
 INLINE float encode_row(const float *x, uint32_t width, float levels, uint32_t bounded, int16_t *codes) {
   const float scale = bounded ? bounded_scale(x, width) : level_scale(x, width, levels);
-  const f32x4 inverse = splat_f32(scale > 0.0f ? 1.0f / scale : 0.0f);
+  const f32x4 inverse = inverse_of(scale);
   for (uint32_t i = 0; i < width; i += 8) round_codes(x + i, inverse, codes + i);
   return scale;
 }

@@ -1,4 +1,5 @@
-/* Activations to blocks of 32 integers, in the order in which the matmul of the given weight width reads them. */
+/* Activations to integers, by blocks for a lone row and by segments for many, in the order in which the matmul of the given
+   weight width reads them. */
 #include "code_rows.h"
 #include "featherweight_kernels.h"
 #include "float_math.h"
@@ -27,7 +28,7 @@ INLINE i32x4 store_codes(const float *x, f32x4 inverse, uint32_t order, uint32_t
 INLINE void quantize_block(const float *x, uint8_t *block, uint32_t bits, uint32_t order) {
   const float levels = bits == 4 ? SPLIT_LEVELS : ACTIVATION_LEVELS;
   const float scale = bits == 16 ? bounded_scale(x, 32) : level_scale(x, 32, levels);
-  const f32x4 inverse = splat_f32(scale > 0.0f ? 1.0f / scale : 0.0f);
+  const f32x4 inverse = inverse_of(scale);
   i32x4 sums = {0, 0, 0, 0};
   for (uint32_t j = 0; j < 4; j++) sums += store_codes(x, inverse, order, j, (int16_t *)(block + 8));
   const float header[2] = {scale, scale * (float)((sums[0] + sums[1]) + (sums[2] + sums[3]))};
@@ -47,7 +48,7 @@ INLINE void quantize_row(const float *row, uint8_t *block, uint32_t width, uint3
 /* A segment of `width` elements, which is a multiple of 32. */
 INLINE void quantize_segment(const float *x, uint8_t *segment, uint32_t width, uint32_t order) {
   const float header[2] = {bounded_scale(x, width), 0.0f};
-  const f32x4 inverse = splat_f32(header[0] > 0.0f ? 1.0f / header[0] : 0.0f);
+  const f32x4 inverse = inverse_of(header[0]);
   int16_t *codes = (int16_t *)(segment + SEGMENT_HEADER);
   for (uint32_t k = 0; k < width; k += 32) {
     for (uint32_t j = 0; j < 4; j++) store_codes(x + k, inverse, order, j, codes + k);
