@@ -65,19 +65,33 @@ INLINE void attend_group(const fw_kv_cache *cache, uint32_t kv_head, query_group
   }
 }
 
-static void attend_any(const fw_kv_cache *cache, uint32_t kv_head, query_group *g, uint32_t count, uint32_t key_base,
-                       uint32_t begin, uint32_t end, float softcap) {
-#define CASE(n, type) \
-  case 4 * (n) + (type): attend_group(cache, kv_head, g, n, key_base, begin, end, softcap, type); break
-#define CASES(n) CASE(n, FW_KV_F32); CASE(n, FW_KV_I16); CASE(n, FW_KV_I8)
-  switch (4 * count + cache->type) {
-    CASES(1);
-    CASES(2);
-    CASES(3);
-    CASES(4);
+#define VARIANTS(n)                                                                                                    \
+  ATTEND(n, FW_KV_F32)                                                                                                 \
+  ATTEND(n, FW_KV_I16)                                                                                                 \
+  ATTEND(n, FW_KV_I8)
+#define ATTEND(n, type)                                                                                                \
+  VARIANT void attend_##n##_##type(const fw_kv_cache *cache, uint32_t kv_head, query_group *g, uint32_t key_base,      \
+                                   uint32_t begin, uint32_t end, float softcap) {                                      \
+    attend_group(cache, kv_head, g, n, key_base, begin, end, softcap, type);                                           \
   }
-#undef CASES
-#undef CASE
+VARIANTS(1)
+VARIANTS(2)
+VARIANTS(3)
+VARIANTS(4)
+#undef ATTEND
+
+INLINE void attend_any(const fw_kv_cache *cache, uint32_t kv_head, query_group *g, uint32_t count, uint32_t key_base,
+                       uint32_t begin, uint32_t end, float softcap) {
+#define ATTEND(n, type)                                                                                                \
+  case 4 * (n) + (type): attend_##n##_##type(cache, kv_head, g, key_base, begin, end, softcap); break;
+  switch (4 * count + cache->type) {
+    VARIANTS(1)
+    VARIANTS(2)
+    VARIANTS(3)
+    VARIANTS(4)
+  }
+#undef ATTEND
+#undef VARIANTS
 }
 
 /* The keys begin..end that row `row` of a tile sees. */

@@ -129,9 +129,9 @@ INLINE void row_groups(const uint8_t *w, uint32_t affine, size_t distance, uint3
   }
 }
 
-INLINE void q4_gemv(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_t blocks, uint32_t begin, uint32_t end,
-                    uint32_t columns, const float *bias, float *y) {
-  const size_t group = blocks * packed_block_bytes(4, affine);
+INLINE void gemv(const uint8_t *w, uint32_t bits, uint32_t affine, const uint8_t *a, uint32_t blocks, uint32_t begin,
+                 uint32_t end, uint32_t columns, const float *bias, float *y) {
+  const size_t group = blocks * packed_block_bytes(bits, affine);
   const uint32_t half = HAS_DOT_I8X16 ? (end - begin) / 2 : 0; /* the other way needs more registers */
   const float gain = gain_of(a, blocks);
   const f32x4 rest = splat_f32(0x1p112f / gain);
@@ -151,23 +151,18 @@ INLINE void q4_gemv(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_
   }
 }
 
-INLINE void q4_matmul(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_t rows, uint32_t blocks,
-                      uint32_t begin, uint32_t end, uint32_t columns, const float *bias, float *y, uint32_t y_stride) {
-  if (rows == 1) {
-    q4_gemv(w, affine, a, blocks, begin, end, columns, bias, y);
-  } else {
-    matmul_tiles(w, 4, affine, a, rows, blocks, begin, end, columns, bias, y, y_stride);
-  }
-}
+MATMUL(symmetric, 4, FW_SYMMETRIC)
+MATMUL(zero_points, 4, FW_ZERO_POINTS)
+MATMUL(offsets, 4, FW_OFFSETS)
 
 EXPORT void fw_matmul_q4(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_t rows, uint32_t blocks,
                          uint32_t begin, uint32_t end, uint32_t columns, const float *bias, float *y,
                          uint32_t y_stride) {
   if (affine == FW_OFFSETS) {
-    q4_matmul(w, FW_OFFSETS, a, rows, blocks, begin, end, columns, bias, y, y_stride);
+    matmul_offsets(w, a, rows, blocks, begin, end, columns, bias, y, y_stride);
   } else if (affine == FW_ZERO_POINTS) {
-    q4_matmul(w, FW_ZERO_POINTS, a, rows, blocks, begin, end, columns, bias, y, y_stride);
+    matmul_zero_points(w, a, rows, blocks, begin, end, columns, bias, y, y_stride);
   } else {
-    q4_matmul(w, FW_SYMMETRIC, a, rows, blocks, begin, end, columns, bias, y, y_stride);
+    matmul_symmetric(w, a, rows, blocks, begin, end, columns, bias, y, y_stride);
   }
 }

@@ -32,13 +32,8 @@ INLINE void row_groups(const uint8_t *w, uint32_t bits, uint32_t affine, size_t 
   }
 }
 
-INLINE void matmul_codes(const uint8_t *w, uint32_t bits, uint32_t affine, const uint8_t *a, uint32_t rows, uint32_t blocks,
-                         uint32_t begin, uint32_t end, uint32_t columns, const float *bias, float *y,
-                         uint32_t y_stride) {
-  if (rows > 1) {
-    matmul_tiles(w, bits, affine, a, rows, blocks, begin, end, columns, bias, y, y_stride);
-    return;
-  }
+INLINE void gemv(const uint8_t *w, uint32_t bits, uint32_t affine, const uint8_t *a, uint32_t blocks, uint32_t begin,
+                 uint32_t end, uint32_t columns, const float *bias, float *y) {
   const size_t group = blocks * packed_block_bytes(bits, affine);
   const uint32_t half = (end - begin) / 2;
   for (uint32_t g = begin; g < begin + half; g++) {
@@ -54,17 +49,21 @@ INLINE void matmul_codes(const uint8_t *w, uint32_t bits, uint32_t affine, const
   }
 }
 
+MATMUL(symmetric, 8, FW_SYMMETRIC)
+MATMUL(zero_points, 8, FW_ZERO_POINTS)
+MATMUL(q16, 16, FW_SYMMETRIC)
+
 EXPORT void fw_matmul_q8(const uint8_t *w, uint32_t affine, const uint8_t *a, uint32_t rows, uint32_t blocks,
                          uint32_t begin, uint32_t end, uint32_t columns, const float *bias, float *y,
                          uint32_t y_stride) {
   if (affine) {
-    matmul_codes(w, 8, FW_ZERO_POINTS, a, rows, blocks, begin, end, columns, bias, y, y_stride);
+    matmul_zero_points(w, a, rows, blocks, begin, end, columns, bias, y, y_stride);
   } else {
-    matmul_codes(w, 8, FW_SYMMETRIC, a, rows, blocks, begin, end, columns, bias, y, y_stride);
+    matmul_symmetric(w, a, rows, blocks, begin, end, columns, bias, y, y_stride);
   }
 }
 
 EXPORT void fw_matmul_q16(const uint8_t *w, const uint8_t *a, uint32_t rows, uint32_t blocks, uint32_t begin,
                           uint32_t end, uint32_t columns, const float *bias, float *y, uint32_t y_stride) {
-  matmul_codes(w, 16, FW_SYMMETRIC, a, rows, blocks, begin, end, columns, bias, y, y_stride);
+  matmul_q16(w, a, rows, blocks, begin, end, columns, bias, y, y_stride);
 }

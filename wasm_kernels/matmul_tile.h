@@ -162,3 +162,19 @@ INLINE void matmul_tiles(const uint8_t *w, uint32_t bits, uint32_t affine, const
     }
   }
 }
+
+/* matmul_KIND, of one kind of weights: the file's own gemv for one row, tiles for many. */
+#define MATMUL(kind, bits, affine)                                                                                     \
+  VARIANT void gemv_##kind(const uint8_t *w, const uint8_t *a, uint32_t blocks, uint32_t begin, uint32_t end,          \
+                           uint32_t columns, const float *bias, float *y) {                                            \
+    gemv(w, bits, affine, a, blocks, begin, end, columns, bias, y);                                                    \
+  }                                                                                                                    \
+  VARIANT void tiles_##kind(const uint8_t *w, const uint8_t *a, uint32_t rows, uint32_t blocks, uint32_t begin,        \
+                            uint32_t end, uint32_t columns, const float *bias, float *y, uint32_t y_stride) {          \
+    matmul_tiles(w, bits, affine, a, rows, blocks, begin, end, columns, bias, y, y_stride);                            \
+  }                                                                                                                    \
+  INLINE void matmul_##kind(const uint8_t *w, const uint8_t *a, uint32_t rows, uint32_t blocks, uint32_t begin,        \
+                            uint32_t end, uint32_t columns, const float *bias, float *y, uint32_t y_stride) {          \
+    if (rows == 1) gemv_##kind(w, a, blocks, begin, end, columns, bias, y);                                            \
+    else tiles_##kind(w, a, rows, blocks, begin, end, columns, bias, y, y_stride);                                     \
+  }

@@ -8,6 +8,10 @@
 
 #define INLINE static inline __attribute__((always_inline, unused))
 
+/* One variant of a kernel, as a function of its own: browsers compile hot functions well while slow code still runs, and
+   one with all variants in it would keep a first answer waiting for those that nobody needs. */
+#define VARIANT static __attribute__((noinline, unused))
+
 /* Hides where a pointer comes from. Without it clang computes each address of a loop from one counter, which takes an
    addition per load; from a pointer of its own, a load has its constant offset in the instruction. */
 #define OPAQUE(pointer) __asm__("" : "+r"(pointer))
