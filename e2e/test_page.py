@@ -82,6 +82,26 @@ def test_page_fits_its_window(context: BrowserContext, base_url: str, width: int
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1440, 900)])
+def test_no_part_moves_when_the_next_one_arrives(context: BrowserContext, base_url: str, width: int, height: int) -> None:
+    page = context.new_page()
+    page.set_viewport_size({"width": width, "height": height})
+    page.goto(base_url)
+    expect(get(page, f"download-button-{MINILM}")).to_be_visible()
+    moved = page.evaluate("""() => {
+      const moved = [];
+      const parts = [...document.querySelectorAll("#choose > *")];
+      const corner = (part) => { const { x, y } = part.getBoundingClientRect(); return `${x} ${y}`; };
+      const arrived = parts.map(corner);
+      while (parts.length > 1) {
+        parts.pop().remove();
+        parts.forEach((part, i) => corner(part) === arrived[i] || moved.push(part.className));
+      }
+      return moved;
+    }""")
+    assert moved == []
+
+
 def test_a_phone_shows_the_class_first_and_the_numbers_on_demand(watched: Watched, base_url: str) -> None:
     page = watched.page
     page.set_viewport_size({"width": 390, "height": 844})
