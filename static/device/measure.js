@@ -31,7 +31,7 @@ const FILE_BYTES_PER_S = 1.6e9;
 /** Repacking a byte takes as long as so many multiply-adds of one thread. */
 const REPACK_MACS = 42;
 /** Workers, the graph, the tokenizer. */
-const START_SECONDS = 0.2;
+const START_SECONDS = 0.12;
 
 /**
  * Measures until PROBE_MS are over, whatever is missing then: no result is given later, and none takes longer than what
