@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -91,6 +92,15 @@ def _close(server: Any) -> None:
     for channel in list(server.active_channels.values()):
         channel.handle_close()
     server.close()
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Polls, with a limit that only a hang reaches."""
+    for _ in range(3000):
+        if condition():
+            return
+        time.sleep(0.01)
+    pytest.fail(f"never came true: {what}")
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,9 @@ from werkzeug.wsgi import wrap_file
 from webapp.byte_ranges import ByteRange, requested_range
 from webapp.file_window import READ_BYTES, FileWindow
 
+IMMUTABLE = "public, max-age=31536000, immutable"
+REVALIDATE = "no-cache"
+
 
 @dataclass(frozen=True, slots=True)
 class ServedFile:

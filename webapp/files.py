@@ -11,15 +11,13 @@ from convert import manifest as manifests
 from webapp.catalog import ServedModel, current_catalog
 from webapp.contained_file import find_contained
 from webapp.content_types import MODEL_TYPES, content_type
-from webapp.file_response import ServedFile, respond
+from webapp.file_response import IMMUTABLE, REVALIDATE, ServedFile, respond
 from webapp.file_window import open_exactly
 
 blueprint = Blueprint("files", __name__)
 
 MOVING_REVISION = "main"
 """Names whatever the model is now; every other revision is the hash of its manifest."""
-IMMUTABLE = "public, max-age=31536000, immutable"
-REVALIDATE = "no-cache"
 
 _log = logging.getLogger(__name__)
 

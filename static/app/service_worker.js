@@ -10,11 +10,13 @@
  * @property {{claim: () => Promise<void>}} clients
  */
 
-const CACHE = "featherweight-page-1";
+const CACHE = "featherweight-page-2";
 /** Without an answer for this long, the copy is shown: a bad network should not look like a broken page. */
 const PATIENCE_MS = 4000;
 const MANIFEST = /\/resolve\/[^/]+\/manifest\.json$/;
 const IMMUTABLE = /\/resolve\/[0-9a-f]{64}\//;
+/** A page file as part of one version of the page, which never changes. */
+const VERSIONED = /^\/static\/([0-9a-f]{16})\/(.+)$/;
 /** What a page file asks for: links and scripts of HTML, imports and workers of modules. */
 const REFERENCES = [
   /<(?:link|script)\b[^>]*?\b(?:href|src)="(\/[^"]+)"/g,
@@ -25,7 +27,11 @@ const REFERENCES = [
 const worker = /** @type {ServiceWorkerScope} */ (/** @type {unknown} */ (self));
 
 worker.addEventListener("install", (event) => {
-  event.waitUntil(keepShell().then(() => worker.skipWaiting()));
+  event.waitUntil(
+    fetch("/")
+      .then(keepShell)
+      .then(() => worker.skipWaiting()),
+  );
 });
 
 worker.addEventListener("activate", (event) => {
@@ -35,37 +41,70 @@ worker.addEventListener("activate", (event) => {
 worker.addEventListener("fetch", (/** @type {FetchEvent} */ event) => {
   const url = new URL(event.request.url);
   if (event.request.method !== "GET" || url.origin !== location.origin || event.request.headers.has("range")) return;
-  if (MANIFEST.test(url.pathname)) event.respondWith(IMMUTABLE.test(url.pathname) ? copyFirst(event.request) : networkFirst(event));
+  if (MANIFEST.test(url.pathname)) event.respondWith(IMMUTABLE.test(url.pathname) ? copyFirst(event) : networkFirst(event));
   else if (event.request.mode === "navigate" && url.pathname === "/") event.respondWith(networkFirst(event));
+  else if (VERSIONED.test(url.pathname)) event.respondWith(copyFirst(event));
   else if (url.pathname.startsWith("/static/") || url.pathname === "/api/models") event.respondWith(networkFirst(event));
 });
 
-/** Walks from the page along its own references, so that no list of files can fall behind; then the models' manifests. */
-async function keepShell() {
+/**
+ * Walks from the page along its own references, so that no list of files can fall behind; then the models' manifests.
+ * The page itself is kept when all that it needs is there. What else was used of the version before comes along.
+ * @param {Response} page
+ */
+async function keepShell(page) {
+  if (!page.ok) return;
   const cache = await caches.open(CACHE);
-  const seen = new Set(["/"]);
-  const queue = ["/"];
+  /** @type {Set<string>} */
+  const seen = new Set();
+  let queue = await references(page.clone(), "/");
   while (queue.length > 0) {
-    const batch = queue.splice(0, queue.length);
-    const found = await Promise.all(batch.map((address) => keepPage(cache, address)));
-    for (const address of found.flat()) {
-      if (seen.has(address)) continue;
-      seen.add(address);
-      queue.push(address);
-    }
+    const batch = [...new Set(queue)].filter((address) => !seen.has(address));
+    for (const address of batch) seen.add(address);
+    queue = (await Promise.all(batch.map((address) => keepPage(cache, address)))).flat();
   }
+  const version = [...seen].map((address) => VERSIONED.exec(address)?.[1]).find(Boolean);
+  await renew(cache, version);
+  await cache.put("/", page);
+  await forgetOthers(cache, version);
   await keepManifests(cache);
+}
+
+/** Brings what else is kept: files of other versions in this one, those without a version anew. @param {Cache} cache @param {string} [version] */
+async function renew(cache, version) {
+  for (const { url } of await cache.keys()) {
+    const address = new URL(url).pathname;
+    const [, older, path] = VERSIONED.exec(address) ?? [];
+    const now = older ? `/static/${version}/${path}` : address;
+    const isNew = older && (await cache.match(now));
+    if (address.startsWith("/static/") && !isNew) await keepPage(cache, now);
+  }
+}
+
+/** @param {Cache} cache @param {string} [version] */
+async function forgetOthers(cache, version) {
+  for (const { url } of await cache.keys()) {
+    const [, older] = VERSIONED.exec(new URL(url).pathname) ?? [];
+    if (older && older !== version) await cache.delete(url);
+  }
 }
 
 /**
  * @param {Cache} cache
  * @param {string} address
  * @returns {Promise<string[]>} the addresses it refers to
+ * @throws {Error} where it is no longer of the version that it is asked for in
  */
 async function keepPage(cache, address) {
   const response = await fetch(address);
   if (!response.ok) return [];
+  if (VERSIONED.test(address) && !neverChanges(response)) throw new Error(`${address} has changed meanwhile`);
   await cache.put(address, response.clone());
+  return references(response, address);
+}
+
+/** @param {Response} response @param {string} address */
+async function references(response, address) {
   if (!/html|javascript/.test(response.headers.get("content-type") ?? "")) return [];
   const text = await response.text();
   const base = new URL(address, location.origin);
@@ -97,10 +136,13 @@ async function forgetOldCaches() {
  */
 async function networkFirst(event) {
   const cache = await caches.open(CACHE);
-  const key = event.request.mode === "navigate" ? "/" : event.request.url;
+  const page = event.request.mode === "navigate";
+  const key = page ? "/" : event.request.url;
   const copy = await cache.match(key);
   const network = fetch(event.request).then(async (response) => {
-    if (response.ok) await keep(cache, key, response);
+    // A page of another version is kept with everything that it needs, or not at all.
+    if (page && response.ok && !sameEtag(response, copy)) event.waitUntil(keepShell(response.clone()).catch(warn));
+    else if (response.ok) event.waitUntil(keep(cache, key, response));
     return response.status >= 500 && copy ? copy : response;
   });
   if (!copy) return network;
@@ -109,20 +151,35 @@ async function networkFirst(event) {
   return Promise.race([network.catch(() => copy), patience]);
 }
 
+/** @param {Response} response @param {Response} [copy] */
+function sameEtag(response, copy) {
+  return response.headers.get("etag") === copy?.headers.get("etag");
+}
+
 /**
- * @param {Request} request whose answer never changes
+ * @param {FetchEvent} event whose answer never changes
  * @returns {Promise<Response>}
  */
-async function copyFirst(request) {
+async function copyFirst(event) {
   const cache = await caches.open(CACHE);
-  const copy = await cache.match(request);
+  const copy = await cache.match(event.request);
   if (copy) return copy;
-  const response = await fetch(request);
-  if (response.ok) await keep(cache, request, response);
+  const response = await fetch(event.request);
+  if (response.ok && neverChanges(response)) event.waitUntil(keep(cache, event.request, response));
   return response;
+}
+
+/** A server that has another version by now sends that, and says so. @param {Response} response */
+function neverChanges(response) {
+  return response.headers.get("cache-control")?.includes("immutable") ?? false;
 }
 
 /** Where storage is full, the page works without its copy. @param {Cache} cache @param {RequestInfo} key @param {Response} response */
 async function keep(cache, key, response) {
-  await cache.put(key, response.clone()).catch((error) => console.warn("The page keeps no copy for use without a network:", error));
+  await cache.put(key, response.clone()).catch(warn);
+}
+
+/** @param {unknown} error */
+function warn(error) {
+  console.warn("The page keeps no copy for use without a network:", error);
 }

@@ -20,7 +20,7 @@ from webapp import create_app
 ROOT = Path(__file__).parent.parent.parent
 BIG_BYTES = 48 << 20
 STATIC_FILES = {
-    "index.html": b"<!doctype html><title>page</title>",
+    "index.html": b'<!doctype html><title>page</title><script type="module" src="/static/featherweight.js"></script>',
     "app/service_worker.js": b"self.skipWaiting();",
     "app/style.css": b"body {}",
     "app/app.webmanifest": b"{}",
