@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks import report, runner, sizes
+from benchmarks import readme, report, runner, sizes
 from benchmarks.results import Results, adopt, newest
 from benchmarks.sets import BY_DEFAULT, PREPARATIONS, SETS, prepare
 
@@ -65,7 +65,7 @@ def _report(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Non
     path = options.file or newest()
     if options.write_readme:
         sizes.collect()
-        report.write_readme(report.committed())
+        readme.write(readme.committed())
     print(report.everything(Results.load(path)))
 
 

@@ -1,5 +1,6 @@
 """Owns the server of the benchmarks: the real app, and under /bench/ the pages, the peers and their files."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,9 +14,9 @@ from benchmarks.model_files import MODELS, PLAIN, ROOT
 from e2e.conftest import serving
 from webapp.contained_file import find_contained
 from webapp.content_types import PAGE_TYPES, content_type
-from webapp.file_response import ServedFile, respond
+from webapp.file_response import IMMUTABLE, REVALIDATE, ServedFile, respond
 from webapp.file_window import open_exactly
-from webapp.files import IMMUTABLE
+from webapp.static_version import file_etag
 
 PREFIX = "/bench/"
 PAGE = f"{PREFIX}pages/page.html"
@@ -73,15 +74,12 @@ def _blueprint() -> Blueprint:
         if found is None:
             raise NotFound(f"there is no {folder}/{path}")
         file, status = found
-        return respond(
-            _served(file, status.st_size, status.st_mtime_ns, IMMUTABLE if folder != "pages" else "no-cache")
-        )
+        return respond(_served(file, status, IMMUTABLE if folder != "pages" else REVALIDATE))
 
     return blueprint
 
 
-def _served(file: Path, size_bytes: int, changed_ns: int, cache_control: str) -> ServedFile:
+def _served(file: Path, status: os.stat_result, cache_control: str) -> ServedFile:
     kind = content_type(file.name, PAGE_TYPES)
-    return ServedFile(
-        partial(open_exactly, file, size_bytes), size_bytes, f"{changed_ns:x}-{size_bytes:x}", kind, cache_control
-    )
+    size_bytes = status.st_size
+    return ServedFile(partial(open_exactly, file, size_bytes), size_bytes, file_etag(status), kind, cache_control)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import model_files, report, runner, sizes
+from benchmarks import model_files, readme, report, runner, sizes
 from benchmarks.results import COMMITTED, Results, newest
 from benchmarks.sets import BY_DEFAULT, SETS
 from benchmarks.sets.task import Task
@@ -86,18 +86,18 @@ def test_report_shows_what_failed() -> None:
 
 
 def test_readme_has_the_tables_of_the_newest_result() -> None:
-    text = report.README.read_text()
-    assert report.BEGIN in text
-    assert report.END in text
+    text = readme.README.read_text()
+    assert readme.BEGIN in text
+    assert readme.END in text
     if not any(COMMITTED.glob("*.json")):
         pytest.skip("no result is committed yet: `python -m benchmarks report FILE --adopt --write-readme`")
-    shown = text.split(report.BEGIN)[1].split(report.END)[0].strip()
-    assert shown == report.readme_part(Results.load(newest())), "run `python -m benchmarks report --write-readme`"
+    shown = text.split(readme.BEGIN)[1].split(readme.END)[0].strip()
+    assert shown == readme.measured_part(Results.load(newest())), "run `python -m benchmarks report --write-readme`"
 
 
 def test_readme_has_the_sizes_that_are_kept() -> None:
-    shown = report.README.read_text().split(report.SIZES_BEGIN)[1].split(report.SIZES_END)[0].strip()
-    assert shown == report.sizes_part(report.committed()), "run `python -m benchmarks report --write-readme`"
+    shown = readme.README.read_text().split(readme.SIZES_BEGIN)[1].split(readme.SIZES_END)[0].strip()
+    assert shown == readme.sizes_part(readme.committed()), "run `python -m benchmarks report --write-readme`"
 
 
 @pytest.mark.parametrize("model", sizes.BUNDLED)

@@ -15,11 +15,12 @@ from benchmarks.load import busy_cores
 from benchmarks.model_files import MODELS
 from benchmarks.weigh_in.limits import Limits
 from e2e.conftest import FLAGS, chromium_path, serving
+from webapp.static_version import split_version
 
 CPU_CONTROLLER = Path("/sys/fs/cgroup/cpu")
 """Where version 1 of control groups has it; version 2 has all controllers one folder above."""
 PERIOD_US = 100_000
-VALIDATES = ("/static/device/probe.js", "/static/engine/kernels.js")
+VALIDATES = ("device/probe.js", "engine/kernels.js")
 """The modules that ask the browser for relaxed SIMD."""
 REFUSE_RELAXED_SIMD = b"""{
   const validate = WebAssembly.validate;
@@ -174,7 +175,8 @@ def without_relaxed_simd(app: Any) -> Callable[..., Iterable[bytes]]:
     """A layer around the server that makes a browser of the page that has no relaxed SIMD."""
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if environ["PATH_INFO"] not in VALIDATES:
+        _, path = split_version(environ["PATH_INFO"].removeprefix("/static/"))
+        if path not in VALIDATES:
             found: Iterable[bytes] = app(environ, start_response)
             return found
         environ = {key: value for key, value in environ.items() if key != "HTTP_ACCEPT_ENCODING"}
