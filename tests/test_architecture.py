@@ -25,6 +25,7 @@ CONVERT_LAYERS = [
     "manifest",
     "publish",
     "planning",
+    "model_directory",
     "calibration",
     "budget",
     "pipeline",
@@ -50,6 +51,7 @@ STATIC_LAYERS = [
     "device",
     "worker",
     "weigh_in.js",
+    "model.js",
     "featherweight.js",
     "app",
 ]
