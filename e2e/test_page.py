@@ -83,7 +83,9 @@ def test_page_fits_its_window(context: BrowserContext, base_url: str, width: int
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1440, 900)])
-def test_no_part_moves_when_the_next_one_arrives(context: BrowserContext, base_url: str, width: int, height: int) -> None:
+def test_no_part_moves_when_the_next_one_arrives(
+    context: BrowserContext, base_url: str, width: int, height: int
+) -> None:
     page = context.new_page()
     page.set_viewport_size({"width": width, "height": height})
     page.goto(base_url)
