@@ -41,17 +41,27 @@ INLINE void widen_block(const uint8_t *codes, uint32_t bits, uint32_t affine, ui
   }
 }
 
-/* What a code of 1 stands for, what one of 0 does, and the root mean square of a block's 32 weights at most. */
+/* What a code of 1 stands for and what one of 0 does, in 4 columns of the blocks of a segment; and what one step of the
+   16-bit codes stands for. */
 typedef struct {
-  f32x4 scale, offset, bound;
-} block_scales;
+  f32x4 scale[SEGMENT_BLOCKS], offset[SEGMENT_BLOCKS], inverse;
+} column_scales;
 
-INLINE block_scales load_block_scales(const uint8_t *block, uint32_t bits, uint32_t affine, uint32_t half) {
-  block_scales s = {.scale = load_scales(block, bits, half)};
-  const f32x4 middle = s.scale * splat_f32(bits == 4 ? Q4_ZERO : 0.0f);
-  s.offset = affine ? load_offsets(block, affine, half, s.scale) : -middle;
-  s.bound = abs_f32x4(s.scale) * splat_f32(bits == 4 ? 8.0f : 128.0f) + abs_f32x4(s.offset + middle);
-  return s;
+/* The scales of float16 are neither so large nor so small that their squares would leave a float's range. */
+INLINE f32x4 load_column_scales(const uint8_t *block, uint32_t bits, uint32_t affine, uint32_t half, uint32_t blocks,
+                                column_scales *s) {
+  f32x4 squares = splat_f32(1e-20f);
+  for (uint32_t b = 0; b < blocks; b++, block += packed_block_bytes(bits, affine)) {
+    s->scale[b] = load_scales(block, bits, half);
+    const f32x4 middle = s->scale[b] * splat_f32(bits == 4 ? Q4_ZERO : 0.0f);
+    s->offset[b] = affine ? load_offsets(block, affine, half, s->scale[b]) : -middle;
+    f32x4 bound = s->scale[b] * splat_f32(bits == 4 ? 8.0f : 128.0f); /* of the magnitudes in a column of a block */
+    if (affine) bound = abs_f32x4(bound) + abs_f32x4(s->offset[b] + middle);
+    squares = madd(bound, bound, squares);
+  }
+  const f32x4 length = sqrt_f32x4(squares * splat_f32(32.0f));
+  s->inverse = splat_f32(WEIGHTS_LENGTH) / length;
+  return length * splat_f32(1 / WEIGHTS_LENGTH);
 }
 
 /* 4 columns of a block of 16-bit codes, which have bounded length. */
@@ -63,31 +73,28 @@ INLINE void copy_columns(const uint8_t *block, uint32_t half, uint32_t column, w
 
 /* 4 columns of `blocks` blocks to vector `column` of `wide`. */
 INLINE void widen_columns(const uint8_t *block, uint32_t bits, uint32_t affine, uint32_t half, uint32_t blocks,
-                          uint32_t column, wide_segment *wide) {
-  if (bits == 16) {
-    copy_columns(block, half, column, wide);
-    return;
+                          uint32_t column, const column_scales *s, wide_segment *wide) {
+  const f32x4 of_code = s->inverse * splat_f32(bits == 4 ? 16.0f : 128.0f);
+  for (uint32_t b = 0; b < blocks; b++, block += packed_block_bytes(bits, affine)) {
+    widen_block(block + packed_header_bytes(bits, affine), bits, affine, half, both_of_pair(s->scale[b] * of_code),
+                both_of_pair(s->offset[b] * s->inverse), (i16x8(*)[4]) & wide->pair[16 * b][column]);
   }
-  const size_t bytes = packed_block_bytes(bits, affine);
-  block_scales scales[SEGMENT_BLOCKS];
-  f32x4 top = splat_f32(1e-30f), squares = splat_f32(0.0f);
-  for (uint32_t b = 0; b < blocks; b++) {
-    scales[b] = load_block_scales(block + b * bytes, bits, affine, half);
-    top = max_f32x4(scales[b].bound, top);
+}
+
+/* 16 columns, or 8 when there is no right group, of `blocks` blocks. All lengths are computed before the first code is
+   widened: each takes a root and a quotient, for which the next need not wait. */
+INLINE void widen_groups(const uint8_t *left, const uint8_t *right, uint32_t bits, uint32_t affine, uint32_t blocks,
+                         wide_segment *wide) {
+  const uint8_t *group[2] = {left, right};
+  const uint32_t columns = right ? 4 : 2;
+  column_scales scales[4];
+  for (uint32_t c = 0; c < columns; c++) {
+    if (bits == 16) copy_columns(group[c / 2], c % 2, c, wide);
+    else wide->step[c] = load_column_scales(group[c / 2], bits, affine, c % 2, blocks, &scales[c]);
   }
-  const f32x4 unit = splat_f32(1.0f) / top;
-  for (uint32_t b = 0; b < blocks; b++) {
-    const f32x4 part = scales[b].bound * unit;
-    squares = madd(part, part, squares);
-  }
-  const f32x4 length = sqrt_f32x4(max_f32x4(squares, splat_f32(1.0f)) * splat_f32(32.0f));
-  wide->step[column] = top * length * splat_f32(1 / WEIGHTS_LENGTH);
-  const f32x4 inverse = splat_f32(WEIGHTS_LENGTH) * unit / length;
-  const f32x4 of_code = inverse * splat_f32(bits == 4 ? 16.0f : 128.0f);
-  for (uint32_t b = 0; b < blocks; b++) {
-    widen_block(block + b * bytes + packed_header_bytes(bits, affine), bits, affine, half,
-                both_of_pair(scales[b].scale * of_code), both_of_pair(scales[b].offset * inverse),
-                (i16x8(*)[4]) & wide->pair[16 * b][column]);
+  if (bits == 16) return;
+  for (uint32_t c = 0; c < columns; c++) {
+    widen_columns(group[c / 2], bits, affine, c % 2, blocks, c, &scales[c], wide);
   }
 }
 
@@ -130,11 +137,8 @@ INLINE void tile_columns(const uint8_t *w, uint32_t bits, uint32_t affine, const
   if (!distance) clear_columns(2, &wide), clear_columns(3, &wide);
   for (uint32_t b = 0, inner; b < blocks; b += inner) {
     inner = segment_blocks(bits, blocks, b);
-    const uint8_t *left = w + (g * blocks + b) * step, *right = left + distance * blocks * step;
-    for (uint32_t half = 0; half < 2; half++) {
-      widen_columns(left, bits, affine, half, inner, half, &wide);
-      if (distance) widen_columns(right, bits, affine, half, inner, 2 + half, &wide);
-    }
+    const uint8_t *left = w + (g * blocks + b) * step;
+    widen_groups(left, distance ? left + distance * blocks * step : NULL, bits, affine, inner, &wide);
     uint32_t r = 0;
     for (; r + 2 <= rows; r += 2, a += 2 * segment_bytes(inner)) tile_rows(&wide, inner, a, 2, &acc[r]);
     if (r < rows) tile_rows(&wide, inner, a, 1, &acc[r]), a += segment_bytes(inner);
