@@ -21,22 +21,27 @@ INLINE i16x8 both_of_pair(f32x4 v) {
   return (i16x8)((code & 0xffff) | (code << 16));
 }
 
-/* Codes of 4 columns of a block times `scale`, plus `offset` unless the format has none. Codes of 8 bits come times 2^8,
+/* Codes of the 8 columns of a block times `scale`, plus `offset` unless the format has none. Codes of 8 bits come times 2^8,
    of 4 bits times 2^11. */
-INLINE void widen_block(const uint8_t *codes, uint32_t bits, uint32_t affine, uint32_t half, i16x8 scale, i16x8 offset,
+INLINE void widen_block(const uint8_t *codes, uint32_t bits, uint32_t affine, const i16x8 *scale, const i16x8 *offset,
                         i16x8 (*pair)[4]) {
   if (bits == 8) {
     for (uint32_t p = 0; p < 16; p++) {
-      const i16x8 wide = multiply_q15(load_codes(codes, 8, p, half) << 8, scale);
-      pair[p][0] = affine ? wide + offset : wide;
+      const i8x16 both = (i8x16)load_u16x8(codes + 16 * p);
+      const i16x8 left = multiply_q15(raise_low_i8x16(both), scale[0]);
+      const i16x8 right = multiply_q15(raise_high_i8x16(both), scale[1]);
+      pair[p][0] = affine ? left + offset[0] : left;
+      pair[p][1] = affine ? right + offset[1] : right;
     }
     return;
   }
-  for (int j = 0; j < 4; j++) {
-    const u16x8 lanes = load_u16x8(codes + 32 * j + 16 * half);
-    for (int nibble = 0; nibble < 4; nibble++) {
-      const u16x8 high = nibble == 3 ? lanes >> 1 : lanes << (11 - 4 * nibble);
-      pair[4 * j + nibble][0] = multiply_q15((i16x8)(high & 0x7800), scale) + offset;
+  for (uint32_t half = 0; half < 2; half++) {
+    for (uint32_t j = 0; j < 4; j++) {
+      const u16x8 lanes = load_u16x8(codes + 32 * j + 16 * half);
+      for (uint32_t nibble = 0; nibble < 4; nibble++) {
+        const u16x8 high = nibble == 3 ? lanes >> 1 : lanes << (11 - 4 * nibble);
+        pair[4 * j + nibble][half] = multiply_q15((i16x8)(high & 0x7800), scale[half]) + offset[half];
+      }
     }
   }
 }
@@ -64,20 +69,18 @@ INLINE f32x4 load_column_scales(const uint8_t *block, uint32_t bits, uint32_t af
   return length * splat_f32(1 / WEIGHTS_LENGTH);
 }
 
-/* 4 columns of a block of 16-bit codes, which have bounded length. */
-INLINE void copy_columns(const uint8_t *block, uint32_t half, uint32_t column, wide_segment *wide) {
-  wide->step[column] = load_scales(block, 16, half);
-  const uint8_t *codes = block + packed_header_bytes(16, 0);
-  for (uint32_t p = 0; p < 16; p++) wide->pair[p][column] = load_codes(codes, 16, p, half);
-}
-
-/* 4 columns of `blocks` blocks to vector `column` of `wide`. */
-INLINE void widen_columns(const uint8_t *block, uint32_t bits, uint32_t affine, uint32_t half, uint32_t blocks,
-                          uint32_t column, const column_scales *s, wide_segment *wide) {
-  const f32x4 of_code = s->inverse * splat_f32(bits == 4 ? 16.0f : 128.0f);
+/* 8 columns of `blocks` blocks to vectors `column` and `column` + 1 of `wide`. */
+INLINE void widen_group(const uint8_t *block, uint32_t bits, uint32_t affine, uint32_t blocks, uint32_t column,
+                        const column_scales *s, wide_segment *wide) {
+  const f32x4 unit = splat_f32(bits == 4 ? 16.0f : 128.0f);
   for (uint32_t b = 0; b < blocks; b++, block += packed_block_bytes(bits, affine)) {
-    widen_block(block + packed_header_bytes(bits, affine), bits, affine, half, both_of_pair(s->scale[b] * of_code),
-                both_of_pair(s->offset[b] * s->inverse), (i16x8(*)[4]) & wide->pair[16 * b][column]);
+    i16x8 scale[2], offset[2];
+    for (uint32_t half = 0; half < 2; half++) {
+      scale[half] = both_of_pair(s[half].scale[b] * (s[half].inverse * unit));
+      offset[half] = both_of_pair(s[half].offset[b] * s[half].inverse);
+    }
+    widen_block(block + packed_header_bytes(bits, affine), bits, affine, scale, offset,
+                (i16x8(*)[4]) & wide->pair[16 * b][column]);
   }
 }
 
@@ -86,16 +89,12 @@ INLINE void widen_columns(const uint8_t *block, uint32_t bits, uint32_t affine, 
 INLINE void widen_groups(const uint8_t *left, const uint8_t *right, uint32_t bits, uint32_t affine, uint32_t blocks,
                          wide_segment *wide) {
   const uint8_t *group[2] = {left, right};
-  const uint32_t columns = right ? 4 : 2;
+  const uint32_t groups = right ? 2 : 1;
   column_scales scales[4];
-  for (uint32_t c = 0; c < columns; c++) {
-    if (bits == 16) copy_columns(group[c / 2], c % 2, c, wide);
-    else wide->step[c] = load_column_scales(group[c / 2], bits, affine, c % 2, blocks, &scales[c]);
+  for (uint32_t c = 0; c < 2 * groups; c++) {
+    wide->step[c] = load_column_scales(group[c / 2], bits, affine, c % 2, blocks, &scales[c]);
   }
-  if (bits == 16) return;
-  for (uint32_t c = 0; c < columns; c++) {
-    widen_columns(group[c / 2], bits, affine, c % 2, blocks, c, &scales[c], wide);
-  }
+  for (uint32_t g = 0; g < groups; g++) widen_group(group[g], bits, affine, blocks, 2 * g, &scales[2 * g], wide);
 }
 
 INLINE void clear_columns(uint32_t column, wide_segment *wide) {
@@ -103,27 +102,53 @@ INLINE void clear_columns(uint32_t column, wide_segment *wide) {
   for (int p = 0; p < 16 * SEGMENT_BLOCKS; p++) wide->pair[p][column] = (i16x8){0};
 }
 
-/* acc[row] += step * (scale of row * dot) for a segment of one or two rows. The loop stays a loop: engines start a stretch
-   of straight code with its loads, and unrolled they fill more than the registers. */
-INLINE void tile_rows(const wide_segment *wide, uint32_t blocks, const uint8_t *a, uint32_t rows, f32x4 (*acc)[4]) {
-  const i16x8 *w = wide->pair[0], *const end = wide->pair[16 * blocks];
+/* acc[row] += step * (scale of row * dot) for a segment of one or two rows. The codes of both groups stand side by side at w,
+   or, `apart`, those of the left one at w and those of the right one at `right`. The loop stays a loop: engines start a
+   stretch of straight code with its loads, and unrolled they fill more than the registers. */
+INLINE void tile_rows(const i16x8 *w, const i16x8 *right, uint32_t apart, const f32x4 *step, uint32_t blocks,
+                      const uint8_t *a, uint32_t rows, f32x4 (*acc)[4]) {
+  const uint32_t stride = apart ? 2 : 4;
+  const i16x8 *const end = w + 16 * blocks * stride;
   const size_t row_bytes = segment_bytes(blocks);
   const uint8_t *code[2] = {a + SEGMENT_HEADER, a + SEGMENT_HEADER + row_bytes};
   i32x4 dot[2][4] = {0};
   do {
     OPAQUE(w);
+    if (apart) OPAQUE(right);
     for (uint32_t r = 0; r < rows; r++) {
       OPAQUE(code[r]);
       const i16x8 q = (i16x8)load_splat_i32(code[r]);
-      for (int c = 0; c < 4; c++) dot[r][c] += dot_i16x8(w[c], q);
+      for (int c = 0; c < 4; c++) dot[r][c] += dot_i16x8((i16x8)load_u16x8(apart && c >= 2 ? right + c - 2 : w + c), q);
       code[r] += 4;
     }
-    w += 4;
+    w += stride;
+    right += stride;
   } while (w != end);
   for (uint32_t r = 0; r < rows; r++, a += row_bytes) {
     const f32x4 row_scale = load_splat_f32(a);
-    for (int c = 0; c < 4; c++) acc[r][c] = madd(wide->step[c], to_f32x4(dot[r][c]) * row_scale, acc[r][c]);
+    for (int c = 0; c < 4; c++) acc[r][c] = madd(step[c], to_f32x4(dot[r][c]) * row_scale, acc[r][c]);
   }
+}
+
+/* A segment of all rows times 16 columns, or 8 when there is no right group: 16-bit codes have bounded length and are
+   multiplied where they lie, others are widened. */
+INLINE void tile_segment(const uint8_t *left, const uint8_t *right, uint32_t bits, uint32_t affine, uint32_t blocks,
+                         const uint8_t *a, uint32_t rows, wide_segment *wide, f32x4 (*acc)[4]) {
+  const uint32_t apart = bits == 16;
+  const i16x8 *codes = wide->pair[0], *right_codes = codes;
+  if (apart) {
+    const uint8_t *group[2] = {left, right ? right : left};
+    for (uint32_t c = 0; c < 4; c++) wide->step[c] = load_scales(group[c / 2], 16, c % 2);
+    codes = (const i16x8 *)(group[0] + packed_header_bytes(16, 0));
+    right_codes = (const i16x8 *)(group[1] + packed_header_bytes(16, 0));
+  } else {
+    widen_groups(left, right, bits, affine, blocks, wide);
+  }
+  uint32_t r = 0;
+  for (; r + 2 <= rows; r += 2, a += 2 * segment_bytes(blocks)) {
+    tile_rows(codes, right_codes, apart, wide->step, blocks, a, 2, &acc[r]);
+  }
+  if (r < rows) tile_rows(codes, right_codes, apart, wide->step, blocks, a, 1, &acc[r]);
 }
 
 /* Up to ROW_TILE rows times the columns of groups g and, unless it is 0, g + distance. */
@@ -135,13 +160,10 @@ INLINE void tile_columns(const uint8_t *w, uint32_t bits, uint32_t affine, const
   wide_segment wide;
   for (uint32_t r = 0; r < rows; r++) acc[r][0] = acc[r][1] = acc[r][2] = acc[r][3] = splat_f32(0.0f);
   if (!distance) clear_columns(2, &wide), clear_columns(3, &wide);
-  for (uint32_t b = 0, inner; b < blocks; b += inner) {
+  for (uint32_t b = 0, inner; b < blocks; b += inner, a += rows * segment_bytes(inner)) {
     inner = segment_blocks(bits, blocks, b);
     const uint8_t *left = w + (g * blocks + b) * step;
-    widen_groups(left, distance ? left + distance * blocks * step : NULL, bits, affine, inner, &wide);
-    uint32_t r = 0;
-    for (; r + 2 <= rows; r += 2, a += 2 * segment_bytes(inner)) tile_rows(&wide, inner, a, 2, &acc[r]);
-    if (r < rows) tile_rows(&wide, inner, a, 1, &acc[r]), a += segment_bytes(inner);
+    tile_segment(left, distance ? left + distance * blocks * step : NULL, bits, affine, inner, a, rows, &wide, acc);
   }
   for (uint32_t r = 0; r < rows; r++, y += y_stride) {
     store_group(y, 8 * g, columns, bias, acc[r][0], acc[r][1]);

@@ -38,6 +38,7 @@ typedef int16_t i16x8 __attribute__((vector_size(16)));
 typedef uint16_t u16x8 __attribute__((vector_size(16)));
 typedef int16_t i16x4 __attribute__((vector_size(8)));
 typedef int8_t i8x8 __attribute__((vector_size(8)));
+typedef int8_t i8x16 __attribute__((vector_size(16)));
 
 INLINE f32x4 load_f32x4(const float *p) {
   f32x4 v;
@@ -128,6 +129,15 @@ INLINE i32x4 low_i32x4(i16x8 v) {
 
 INLINE i32x4 high_i32x4(i16x8 v) {
   return __builtin_convertvector(__builtin_shufflevector(v, v, 4, 5, 6, 7), i32x4);
+}
+
+/* The first and the last 8 bytes times 2^8. */
+INLINE i16x8 raise_low_i8x16(i8x16 v) {
+  return (i16x8)__builtin_shufflevector((i8x16){0}, v, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+
+INLINE i16x8 raise_high_i8x16(i8x16 v) {
+  return (i16x8)__builtin_shufflevector((i8x16){0}, v, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
 INLINE i16x8 load_i8x8_as_i16(const void *p) {
