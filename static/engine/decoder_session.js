@@ -48,8 +48,7 @@ export class EngineDecoderSession {
       const positions = ids.map((_, at) => this.length + at);
       const last = first + ids.length === tokenIds.length;
       const run = () => plan.run([{ ids, positions, slot: 0, past: this.length }], last);
-      // Single tokens all cost about the same, so they show when the machine gets busy.
-      const [output] = tokenIds.length === 1 ? choice.timed(run) : run();
+      const [output] = choice.timed(run, ids.length);
       if (last) {
         logits = into?.length === output.length ? into : new Float32Array(output.length);
         logits.set(output);

@@ -31,10 +31,11 @@ export class EngineEncoderDecoderSession {
   /** @param {readonly number[]} tokenIds */
   async start(tokenIds) {
     this.#check(tokenIds, 0);
-    const { plan } = this.engine;
+    const { plan, choice } = this.engine;
     this.#text = 0;
     this.#length = 0;
-    plan.run([{ ids: tokenIds, positions: [...tokenIds.keys()], slot: 0, past: 0 }], false, { end: plan.model.answer });
+    const segment = { ids: tokenIds, positions: [...tokenIds.keys()], slot: 0, past: 0 };
+    choice.timed(() => plan.run([segment], false, { end: plan.model.answer }), tokenIds.length);
     this.#text = tokenIds.length;
   }
 
@@ -48,7 +49,6 @@ export class EngineEncoderDecoderSession {
     let logits = new Float32Array(0);
     for (const id of tokenIds) {
       const segment = { ids: [id], positions: [this.#length], slot, past: this.#length, text };
-      // Single tokens all cost about the same, so they show when the machine gets busy.
       const [output] = choice.timed(() => plan.run([segment], true, { begin: plan.model.answer }));
       logits = new Float32Array(output);
       this.#length++;

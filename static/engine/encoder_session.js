@@ -37,7 +37,7 @@ export class EngineEncoderSession {
    */
   async encode(batch) {
     this.#check(batch);
-    const { plan } = this.engine;
+    const { plan, choice } = this.engine;
     const { outputs, types, pad } = plan.model;
     const [sequences, tokens] = [batch.inputIds.length, batch.inputIds[0].length];
     const made = outputs.map(({ value: { rowsKind, width, squeezed } }) => {
@@ -46,7 +46,9 @@ export class EngineEncoderSession {
       return { data: new Float32Array(dims.reduce((product, size) => product * size, 1)), dims };
     });
     for (const run of packRuns(batch, plan.maxRows, { typed: Number.isFinite(types), pad, first: outputs.some(({ value }) => value.rowsKind === ROWS.FIRST) })) {
-      const found = plan.run(run.map(({ segment }) => segment), false);
+      const segments = run.map(({ segment }) => segment);
+      const rows = segments.reduce((sum, { ids }) => sum + ids.length, 0);
+      const found = choice.timed(() => plan.run(segments, false), rows);
       for (const [at, { value }] of outputs.entries()) scatter(found[at], value, run, tokens, made[at].data);
     }
     return Object.fromEntries(outputs.map(({ name }, at) => [name, made[at]]));

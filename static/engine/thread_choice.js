@@ -1,6 +1,7 @@
 /**
  * Owns how many threads share a run: found by trying, once after loading, and again among real runs when those have
- * become slow (a busy machine) or may have become fast again. The answers do not depend on it.
+ * become slow (a busy machine) or may have become fast again. Runs of about the same size are compared with each other.
+ * The answers do not depend on it.
  */
 
 /**
@@ -27,8 +28,8 @@ const WINDOW = 8;
 const SLOW = 1.5;
 /** What is usual rises so much per window: an answer gets slower as its context grows. */
 const DRIFT = 1.01;
-/** Windows until more threads are tried; twice as many each time that they do not help. */
-const PATIENCE = 4;
+/** Windows until more threads are tried: soon, since a page that loads a model is busy, then twice as many each time that they do not help. */
+const PATIENCE = 1;
 const LONGEST_PATIENCE = 128;
 
 export class ThreadChoice {
@@ -36,16 +37,12 @@ export class ThreadChoice {
   #now;
   /** Those that may be used. @type {readonly number[]} */
   #candidates;
-  #watches = false;
-  /** @type {Trial | null} */
-  #trial = null;
-  /** @type {number[]} */
-  #window = [];
-  #usual = Infinity;
-  #patience = PATIENCE;
-  #windows = 0;
+  /** Runs of up to 2^key rows; none unless runs are watched. @type {Map<number, WatchedRuns> | null} */
+  #sizes = null;
+  /** What was found last, which runs of a new size begin with. */
+  #found;
 
-  /** How many threads are chosen. */
+  /** How many threads shared the last run. */
   count;
 
   /**
@@ -57,6 +54,7 @@ export class ThreadChoice {
     this.#use = use;
     this.#now = now;
     this.#candidates = [...CANDIDATES.filter((count) => count < most), most];
+    this.#found = most;
     this.count = most;
     use(most);
   }
@@ -66,41 +64,89 @@ export class ThreadChoice {
    * @param {() => void} run
    */
   measure(run) {
-    this.#begin(this.#candidates, FIRST_ROUNDS, (times) => Math.min(...times));
-    while (this.#trial) this.timed(run);
-    this.#watches = true;
-    this.#usual = Infinity;
+    const runs = new WatchedRuns(this.#candidates, this.#found);
+    runs.begin(this.#candidates, FIRST_ROUNDS, (times) => Math.min(...times));
+    while (runs.trial) this.#timed(runs, run, 1);
+    this.count = this.#found;
+    this.#use(this.count);
+    this.#sizes = new Map();
   }
 
   /**
-   * Do a real run, all of which take about the same time.
+   * Do a real run.
    * @template T
    * @param {() => T} run
+   * @param {number} [rows] how many tokens it is over
    * @returns {T}
    */
-  timed(run) {
-    const trial = this.#trial;
-    this.#use(trial ? trial.counts[trial.run % trial.counts.length] : this.count);
+  timed(run, rows = 1) {
+    if (!this.#sizes) return run();
+    const size = Math.ceil(Math.log2(rows));
+    const runs = this.#sizes.get(size) ?? new WatchedRuns(this.#candidates, this.#found);
+    this.#sizes.set(size, runs);
+    return this.#timed(runs, run, rows);
+  }
+
+  /**
+   * @template T
+   * @param {WatchedRuns} runs
+   * @param {() => T} run
+   * @param {number} rows
+   * @returns {T}
+   */
+  #timed(runs, run, rows) {
+    this.count = runs.next;
+    this.#use(this.count);
     const start = this.#now();
     const result = run();
-    const time = this.#now() - start;
-    if (trial) this.#tried(trial, time);
-    else if (this.#watches) this.#watch(time);
+    const tried = runs.trial !== null;
+    runs.took((this.#now() - start) / rows);
+    if (tried && !runs.trial) this.#found = runs.count;
     return result;
+  }
+}
+
+/** Runs of one size, and how many threads share them. */
+class WatchedRuns {
+  #candidates;
+  /** What is being tried. @type {Trial | null} */
+  trial = null;
+  /** @type {number[]} */
+  #window = [];
+  #usual = Infinity;
+  #patience = PATIENCE;
+  #windows = 0;
+
+  /** @param {readonly number[]} candidates @param {number} count chosen so far */
+  constructor(candidates, count) {
+    this.#candidates = candidates;
+    this.count = count;
+  }
+
+  /** How many threads are to share the next run. */
+  get next() {
+    const { trial } = this;
+    return trial ? trial.counts[trial.run % trial.counts.length] : this.count;
+  }
+
+  /** A run with so many took `time`, per row. @param {number} time */
+  took(time) {
+    if (this.trial) this.#tried(this.trial, time);
+    else this.#watch(time);
   }
 
   /** @param {readonly number[]} counts ascending @param {number} rounds @param {Trial["score"]} score */
-  #begin(counts, rounds, score) {
+  begin(counts, rounds, score) {
     this.#window = [];
     this.#windows = 0;
-    if (counts.length > 1) this.#trial = { counts, times: counts.map(() => []), run: 0, rounds, score };
+    if (counts.length > 1) this.trial = { counts, times: counts.map(() => []), run: 0, rounds, score };
   }
 
   /** @param {Trial} trial @param {number} time */
   #tried(trial, time) {
     trial.times[trial.run++ % trial.counts.length].push(time);
     if (trial.run < trial.rounds * trial.counts.length) return;
-    this.#trial = null;
+    this.trial = null;
     const scores = trial.times.map(trial.score);
     let chosen = 0;
     for (let at = 1; at < scores.length; at++) if (scores[at] < WORTH * scores[chosen]) chosen = at;
@@ -108,7 +154,6 @@ export class ThreadChoice {
     this.#patience = stays ? Math.min(2 * this.#patience, LONGEST_PATIENCE) : PATIENCE;
     this.count = trial.counts[chosen];
     this.#usual = scores[chosen];
-    this.#use(this.count);
   }
 
   /** @param {number} time of a run with the chosen number */
@@ -121,7 +166,7 @@ export class ThreadChoice {
     const slow = typical > SLOW * this.#usual;
     const doubtful = this.#windows >= this.#patience && this.count !== this.#candidates.at(-1);
     this.#usual = slow ? typical : Math.min(typical, DRIFT * this.#usual);
-    if (slow || doubtful) this.#begin(this.#neighbours(), ROUNDS, median);
+    if (slow || doubtful) this.begin(this.#neighbours(), ROUNDS, median);
   }
 
   /** The chosen number, the next below it and the next above. */

@@ -75,6 +75,25 @@ test("a disturbance while it is measured does not last", () => {
   assert.equal(choice.count, 4);
 });
 
+test("runs of another size are no slow runs: each is compared with its like", () => {
+  const { choice, state } = machine(4, scaling(4));
+  const run = (rows) => choice.timed(() => void ((state.clock += rows * scaling(4)(state.used) + 100), used.add(state.used)), rows);
+  const used = new Set();
+  choice.measure(() => void (state.clock += scaling(4)(state.used)));
+  for (let round = 0; round < 300; round++) for (const rows of [70 + (round % 50), 4, 1]) run(rows);
+  assert.deepEqual([...used], [4]);
+});
+
+test("what was measured on a page that was still busy is tried again soon, at every size", () => {
+  const { choice, state, work } = machine(2, (count) => 8 * count);
+  choice.measure(work);
+  assert.equal(choice.count, 1);
+  state.cost = scaling(2);
+  const used = Array.from({ length: 20 }, () => choice.timed(() => (work(), state.used), 128));
+  assert.equal(used.at(-1), 2);
+  assert.equal(choice.timed(() => (work(), state.used), 9), 2, "a new size begins with what was found last");
+});
+
 test("on a machine that stays busy little time goes into trying", () => {
   const { choice, state, work, run } = machine(4, scaling(4));
   choice.measure(work);
