@@ -48,7 +48,7 @@ export class EngineDecoderSession {
       const positions = ids.map((_, at) => this.length + at);
       const last = first + ids.length === tokenIds.length;
       const run = () => plan.run([{ ids, positions, slot: 0, past: this.length }], last);
-      const [output] = choice.timed(run, ids.length);
+      const [output] = ids.length === 1 ? choice.timed(run) : choice.timed(run, ids.length, this.length + ids.length);
       if (last) {
         logits = into?.length === output.length ? into : new Float32Array(output.length);
         logits.set(output);

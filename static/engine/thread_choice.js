@@ -37,7 +37,7 @@ export class ThreadChoice {
   #now;
   /** Those that may be used. @type {readonly number[]} */
   #candidates;
-  /** Runs of up to 2^key rows; none unless runs are watched. @type {Map<number, WatchedRuns> | null} */
+  /** By size, in powers of two; none unless runs are watched. @type {Map<string, WatchedRuns> | null} */
   #sizes = null;
   /** What was found last, which runs of a new size begin with. */
   #found;
@@ -77,11 +77,12 @@ export class ThreadChoice {
    * @template T
    * @param {() => T} run
    * @param {number} [rows] how many tokens it is over
+   * @param {number} [seen] tokens that the last of them sees, where that may make a great part of the time
    * @returns {T}
    */
-  timed(run, rows = 1) {
+  timed(run, rows = 1, seen = rows) {
     if (!this.#sizes) return run();
-    const size = Math.ceil(Math.log2(rows));
+    const size = [rows, seen].map((count) => Math.ceil(Math.log2(count))).join();
     const runs = this.#sizes.get(size) ?? new WatchedRuns(this.#candidates, this.#found);
     this.#sizes.set(size, runs);
     return this.#timed(runs, run, rows);

@@ -84,6 +84,19 @@ test("runs of another size are no slow runs: each is compared with its like", ()
   assert.deepEqual([...used], [4]);
 });
 
+test("a long prompt is no reason to try: its parts are compared with those of a like context", () => {
+  const { choice, state } = machine(4, scaling(4));
+  choice.measure(() => void (state.clock += scaling(4)(state.used)));
+  const used = new Set();
+  for (let round = 0; round < 5; round++) {
+    for (let past = 0; past < 8192; past += 128) {
+      const cost = () => void ((state.clock += 128 * (1 + past / 3000) * scaling(4)(state.used)), used.add(state.used));
+      choice.timed(cost, 128, past + 128);
+    }
+  }
+  assert.deepEqual([...used], [4]);
+});
+
 test("what was measured on a page that was still busy is tried again soon, at every size", () => {
   const { choice, state, work } = machine(2, (count) => 8 * count);
   choice.measure(work);
