@@ -46,13 +46,14 @@ INLINE void widen_block(const uint8_t *codes, uint32_t bits, uint32_t affine, co
   }
 }
 
-/* What a code of 1 stands for and what one of 0 does, in 4 columns of the blocks of a segment; and what one step of the
-   16-bit codes stands for. */
+/* What a code of 1 stands for and what one of 0 does, in 4 columns of the blocks of a segment; and how many steps of the
+   16-bit codes make 1. */
 typedef struct {
   f32x4 scale[SEGMENT_BLOCKS], offset[SEGMENT_BLOCKS], inverse;
 } column_scales;
 
-/* The scales of float16 are neither so large nor so small that their squares would leave a float's range. */
+/* Returns what one step of the 16-bit codes stands for. The scales, of float16, are neither so large nor so small that their
+   squares would leave a float's range. */
 INLINE f32x4 load_column_scales(const uint8_t *block, uint32_t bits, uint32_t affine, uint32_t half, uint32_t blocks,
                                 column_scales *s) {
   f32x4 squares = splat_f32(1e-20f);
