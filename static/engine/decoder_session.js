@@ -48,6 +48,7 @@ export class EngineDecoderSession {
       const positions = ids.map((_, at) => this.length + at);
       const last = first + ids.length === tokenIds.length;
       const run = () => plan.run([{ ids, positions, slot: 0, past: this.length }], last);
+      // The tokens of an answer are compared whatever their context; a part of a prompt may take twice as long behind a long one.
       const [output] = ids.length === 1 ? choice.timed(run) : choice.timed(run, ids.length, this.length + ids.length);
       if (last) {
         logits = into?.length === output.length ? into : new Float32Array(output.length);

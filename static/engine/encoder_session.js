@@ -1,7 +1,7 @@
 /** Owns encoding on the engine: sequences are packed into runs without their padding, which is never computed. */
 
 import { FeatherweightError } from "../errors.js";
-import { alignedSlots } from "./plan.js";
+import { alignedSlots, rowsOf } from "./plan.js";
 import { ROWS } from "./plan_format.js";
 
 /**
@@ -47,8 +47,7 @@ export class EngineEncoderSession {
     });
     for (const run of packRuns(batch, plan.maxRows, { typed: Number.isFinite(types), pad, first: outputs.some(({ value }) => value.rowsKind === ROWS.FIRST) })) {
       const segments = run.map(({ segment }) => segment);
-      const rows = segments.reduce((sum, { ids }) => sum + ids.length, 0);
-      const found = choice.timed(() => plan.run(segments, false), rows);
+      const found = choice.timed(() => plan.run(segments, false), rowsOf(segments));
       for (const [at, { value }] of outputs.entries()) scatter(found[at], value, run, tokens, made[at].data);
     }
     return Object.fromEntries(outputs.map(({ name }, at) => [name, made[at]]));

@@ -109,7 +109,7 @@ export class Plan {
    * @returns {Float32Array[]} views of the outputs, good until the next run; none when it ends before them
    */
   run(segments, wantsLast, { begin = 0, end = this.model.steps.length } = {}) {
-    const rows = segments.reduce((sum, { ids }) => sum + ids.length, 0);
+    const rows = rowsOf(segments);
     if (rows > this.maxRows) throw new RangeError(`${rows} rows are more than ${this.maxRows}`);
     for (const { slot, past, ids } of segments) this.reserveSlots(slot + past + ids.length);
     const { memory } = this.kernels;
@@ -193,6 +193,11 @@ export class Plan {
     }
     return outputs.map(({ value }) => resolve({ buffer: value.buffer, offset: value.offset }));
   }
+}
+
+/** How many tokens a run of these sequences is over. @param {readonly Segment[]} segments */
+export function rowsOf(segments) {
+  return segments.reduce((sum, { ids }) => sum + ids.length, 0);
 }
 
 /** Slots that a sequence takes when others follow it. @param {number} tokens */

@@ -28,7 +28,10 @@ const WINDOW = 8;
 const SLOW = 1.5;
 /** What is usual rises so much per window: an answer gets slower as its context grows. */
 const DRIFT = 1.01;
-/** Windows until more threads are tried: soon, since a page that loads a model is busy, then twice as many each time that they do not help. */
+/**
+ * Windows until more threads are tried: soon, since a page that loads a model is busy, then twice as many each time that
+ * they do not help.
+ */
 const PATIENCE = 1;
 const LONGEST_PATIENCE = 128;
 
