@@ -160,7 +160,7 @@ INLINE void tile_columns(const uint8_t *w, uint32_t bits, uint32_t affine, const
   f32x4 acc[ROW_TILE][4];
   wide_segment wide;
   for (uint32_t r = 0; r < rows; r++) acc[r][0] = acc[r][1] = acc[r][2] = acc[r][3] = splat_f32(0.0f);
-  if (!distance) clear_columns(2, &wide), clear_columns(3, &wide);
+  if (!distance && bits != 16) clear_columns(2, &wide), clear_columns(3, &wide);
   for (uint32_t b = 0, inner; b < blocks; b += inner, a += rows * segment_bytes(inner)) {
     inner = segment_blocks(bits, blocks, b);
     const uint8_t *left = w + (g * blocks + b) * step;
