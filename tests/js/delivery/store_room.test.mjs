@@ -9,7 +9,7 @@ import { CHUNK, delivering, FAST, persistent, readStored, setUp, SHARD, withCode
 
 test("quota is asked before the first request", async () => {
   const run = await setUp();
-  const store = Object.assign(new MemoryStore(), { kind: "opfs" });
+  const store = persistent(new MemoryStore());
   const storage = { estimate: async () => ({ quota: 3_000_000, usage: 2_000_000 }) };
   await assert.rejects(fetchFiles(run.manifest, run.paths, store, { ...FAST, storage }), (error) => {
     withCode("quota", /3\.3 MB are needed.*1\.0 MB more/)(error);
@@ -21,7 +21,7 @@ test("quota is asked before the first request", async () => {
 
 test("quota: the store's own trial counts where the estimate promises more", async () => {
   const run = await setUp();
-  const store = Object.assign(new MemoryStore(), { kind: "opfs", freeBytes: async () => 2_000_000 });
+  const store = Object.assign(persistent(new MemoryStore()), { freeBytes: async () => 2_000_000 });
   const storage = { estimate: async () => ({ quota: 10 * 2 ** 30, usage: 0 }) };
   await assert.rejects(
     fetchFiles(run.manifest, run.paths, store, { ...FAST, storage }),
@@ -32,7 +32,7 @@ test("quota: the store's own trial counts where the estimate promises more", asy
 
 /** A store that promises room, and takes no more than so many chunks. */
 function fullAfter(count, opens = true) {
-  const store = Object.assign(new MemoryStore(), { kind: "opfs" });
+  const store = persistent(new MemoryStore());
   const open = store.open.bind(store);
   let taken = 0;
   store.open = async (...file) => {
@@ -94,7 +94,7 @@ test("storageFacts: what is stored, and what the store itself says of the rest",
   const run = await setUp();
   const asked = [];
   const freeBytes = async (wanted) => (asked.push(wanted), 2_500_000);
-  const store = Object.assign(new MemoryStore(), { kind: "opfs", freeBytes });
+  const store = Object.assign(persistent(new MemoryStore()), { freeBytes });
   const free = { query: async () => ({ held: [{ name: "another" }] }) };
   const { presentBytes, freeBytes: found } = await storageFacts(run.manifest, store, free);
   assert.deepEqual(Object.values(presentBytes), run.manifest.variants.map(() => 0));
